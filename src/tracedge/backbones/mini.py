@@ -1,0 +1,140 @@
+"""The mini model: a small pixel-space diffusion transformer, trained here, that runs offline on a CPU.
+
+It is diffusers' `PixArtTransformer2DModel` without text and without a VAE, trained by flow matching on [-1, 1] pixels:
+x_t = (1 - s) x_0 + s noise with s = t / 1000, and the network predicts noise - x_0. Positions are the class's own
+sine-cosine embedding, which stretches over any grid, so a model trained at 32 x 32 tokens also runs at 64 x 64.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tracedge.backbones import flow
+from tracedge.errors import CheckpointError, SettingsError
+
+if TYPE_CHECKING:
+    from diffusers import PixArtTransformer2DModel
+
+CARD = "mini.json"
+
+
+@dataclass(frozen=True)
+class MiniConfig:
+    """The size of a mini model. patch: pixels of a token's side. grid: tokens of a side that positions are laid out for."""
+
+    width: int = 128
+    heads: int = 4
+    depth: int = 6
+    patch: int = 4
+    grid: int = 16
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.heads, self.depth, self.patch, self.grid) < 1:
+            raise SettingsError(f"every size of a mini model must be at least 1, got {asdict(self)}")
+        if self.width % (4 * self.heads):
+            raise SettingsError(f"width must be a multiple of 4 x heads, got width {self.width} and {self.heads} heads")
+
+
+def build_mini(config: MiniConfig) -> PixArtTransformer2DModel:
+    """A mini model with random weights (from torch's global generator)."""
+    from diffusers import PixArtTransformer2DModel
+
+    return PixArtTransformer2DModel(
+        num_attention_heads=config.heads,
+        attention_head_dim=config.width // config.heads,
+        in_channels=3,
+        out_channels=3,
+        num_layers=config.depth,
+        cross_attention_dim=None,
+        caption_channels=None,
+        sample_size=config.grid * config.patch,
+        patch_size=config.patch,
+        interpolation_scale=1,
+        use_additional_conditions=False,
+    )
+
+
+class MiniBackbone:
+    """A mini model as a `Backbone` (see backbones/protocol.py for what each member means)."""
+
+    def __init__(
+        self,
+        network: PixArtTransformer2DModel,
+        *,
+        px: int,
+        settings: dict[str, object],
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.name = str(settings.get("name", "mini"))
+        self.network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.device, self.dtype = torch.device(device), dtype
+        self.px, self.settings = px, settings
+        self.patch = int(network.config.patch_size)
+        self.multiple_of = self.patch
+        self.attention_blocks = tuple(f"transformer_blocks.{i}.attn1" for i in range(network.config.num_layers))
+
+    def image_tokens(
+        self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
+    ) -> tuple[slice, tuple[int, int]] | None:
+        grid = latent_hw[0] // self.patch, latent_hw[1] // self.patch
+        return (slice(0, grid[0] * grid[1]), grid) if block in self.attention_blocks else None
+
+    def encode(self, images: Tensor) -> Tensor:
+        return images.to(self.device, torch.float32) * 2 - 1
+
+    def timesteps(self, stride: int) -> Tensor:
+        return flow.timesteps(stride)
+
+    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        return flow.add_noise(latents, timestep, noise)
+
+    def log_snr(self, timestep: Tensor) -> Tensor:
+        return flow.log_snr(timestep)
+
+    @torch.no_grad()
+    def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        return self.network(
+            latents.to(self.device, self.dtype), timestep=timestep.to(self.device), return_dict=False
+        )[0]
+
+
+def save_mini(folder: Path, network: PixArtTransformer2DModel, card: dict[str, object]) -> None:
+    """Write `folder/transformer/` (diffusers' own layout, safetensors in shards below 16 MB) and `folder/mini.json`."""
+    network.save_pretrained(folder / "transformer", safe_serialization=True, max_shard_size="15MB")
+    (folder / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+
+
+def load_mini(
+    folder: Path | None = None, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> MiniBackbone:
+    """The mini model of a folder written by `tracedge pretrain`, or the one inside the package.
+
+    Raises:
+        CheckpointError: the folder is not a mini model, or its weights do not fit its config.
+    """
+    from diffusers import PixArtTransformer2DModel
+
+    folder = Path(str(resources.files("tracedge"))) / "weights" / "mini" if folder is None else folder
+    try:
+        card = json.loads((folder / CARD).read_text())
+        network, report = PixArtTransformer2DModel.from_pretrained(
+            folder / "transformer",
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            low_cpu_mem_usage=False,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} does not hold a mini model ({CARD} and transformer/): {error}") from error
+    wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
+    if wrong or not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
+        raise CheckpointError(f"the weights in {folder} do not fit their config: {wrong or 'some are not finite'}")
+    return MiniBackbone(network, px=int(card["px"]), settings=dict(card["settings"]), device=device, dtype=dtype)

@@ -1,0 +1,68 @@
+"""What the rest of tracedge asks of a model: two protocols, no base class."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class AttentionSource(Protocol):
+    """A network whose self-attention can be recorded.
+
+    name: how it is called on the command line and in files.
+    network: the module that is run; the recorder watches its submodules.
+    attention_blocks: names (as in `network.named_modules()`) of every module that computes image self-attention, in the
+        order of the forward pass. The recorder raises unless it has seen exactly these.
+    """
+
+    name: str
+    network: nn.Module
+    attention_blocks: tuple[str, ...]
+
+    def image_tokens(
+        self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
+    ) -> tuple[slice, tuple[int, int]] | None:
+        """Where the image tokens of a block stand in its sequence, and their grid (rows, columns).
+
+        None where the block's attention is not image self-attention (cross-attention to text). The block's role decides
+        and never the lengths: 77 text tokens can equal a 7 x 11 grid.
+        """
+        ...
+
+
+@runtime_checkable
+class Backbone(AttentionSource, Protocol):
+    """A diffusion model seen as: encode, noise, denoise.
+
+    px: the long side, in pixels, that the model was made for. multiple_of: image sides must be multiples of this.
+    settings: what identifies the weights: name, source, revision, licence (goes into every output).
+    """
+
+    px: int
+    multiple_of: int
+    device: torch.device
+    dtype: torch.dtype
+    settings: dict[str, object]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], sides multiples of `multiple_of`, to clean latents (B, C, h, w) in fp32."""
+        ...
+
+    def timesteps(self, stride: int) -> Tensor:
+        """(T,) float: 0, stride, 2 stride, ... below 1000, on the model's 0..999 scale; 0 is the clean latent."""
+        ...
+
+    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """The forward process: latents and noise (B, C, h, w), timestep (B,); rows with timestep 0 come back clean."""
+        ...
+
+    def log_snr(self, timestep: Tensor) -> Tensor:
+        """log of signal over noise power at (T,) timesteps; +inf at 0."""
+        ...
+
+    def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """One forward of the network: latents (B, C, h, w), timestep (B,), prediction (B, C, h, w), null prompt."""
+        ...
