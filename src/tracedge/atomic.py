@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"\.tracedge-[0-9a-f]{16}\.tmp(\.[A-Za-z0-9]{1,8})?")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
+_TEMPORARY = re.compile(rf"\.tracedge-[0-9a-f]{{16}}\.tmp({_SUFFIX.pattern})?")
 
 
 @contextmanager
@@ -37,7 +38,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name does not hold the final one, which may be as long as a name can be.
-    temporary = path.parent / f".tracedge-{secrets.token_hex(8)}.tmp{path.suffix[:8]}"
+    suffix = path.suffix if _SUFFIX.fullmatch(path.suffix) else ""
+    temporary = path.parent / f".tracedge-{secrets.token_hex(8)}.tmp{suffix}"
     try:
         yield temporary
         _flush(temporary)

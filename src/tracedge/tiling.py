@@ -59,8 +59,8 @@ def blend_tiles(tile_maps: Iterable[tuple[Box, np.ndarray]]) -> np.ndarray:
         SettingsError: no tiles, a map that is not of its box's size, or pixels that no tile covers.
 
     >>> halves = [((0, 0, 1, 3), np.zeros((1, 3))), ((0, 1, 1, 4), np.ones((1, 3)))]
-    >>> blend_tiles(halves).round(2).tolist()
-    [[0.0, 0.2, 0.8, 1.0]]
+    >>> (100 * blend_tiles(halves)).round().astype(int).tolist()
+    [[0, 20, 80, 100]]
     """
     total, weight = np.zeros((0, 0)), np.zeros((0, 0))
     for box, tile_map in tile_maps:

@@ -46,18 +46,19 @@ def read_npz(path: str | os.PathLike[str]) -> EdgeMap:
         DataError: the file is missing, damaged, or holds something else.
     """
     try:
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            names = set(getattr(arrays, "files", ()))
-            if names != _FIELDS:
-                raise DataError(f"{path} holds {sorted(names)}, expected an edge map: {sorted(_FIELDS)}.")
-            return _edge_map({name: arrays[name] for name in _FIELDS})
+        with Path(path).open("rb") as stream:
+            return _edge_map(np.load(stream, allow_pickle=False))
     except DataError as error:
         raise DataError(f"{path} is not an edge map: {error}") from error
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read as an edge map: {error}.") from error
 
 
-def _edge_map(arrays: dict[str, np.ndarray]) -> EdgeMap:
+def _edge_map(arrays: object) -> EdgeMap:
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise DataError(f"it holds one {type(arrays).__name__}, expected {sorted(_FIELDS)}.")
+    if set(arrays.files) != _FIELDS:
+        raise DataError(f"it holds {sorted(arrays.files)}, expected {sorted(_FIELDS)}.")
     settings = json.loads(str(arrays["settings"]))
     if not isinstance(settings, dict):
         raise DataError(f"its settings are {type(settings).__name__}, expected a mapping.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
+from tracedge.images import MAX_PIXELS
 from tracedge.maps import to_uint16
 
 
@@ -28,34 +30,55 @@ def write_png16(path: str | os.PathLike[str], array: np.ndarray) -> None:
 
 
 def write_png8(path: str | os.PathLike[str], array: np.ndarray) -> None:
-    """Write a map as an 8-bit grey PNG: round(value * 255). As `write_png16`, but 257 times coarser.
+    """Write a map, or a picture, as an 8-bit PNG, whole or not at all.
+
+    Args:
+        path: where; a folder that is not there is made.
+        array: float (H, W), finite, in [0, 1], written as round(value * 255); or uint8 (H, W) or (H, W, 3), written as
+            it is.
 
     Raises:
         DataError: another shape, kind or range.
     """
+    if array.dtype == np.uint8 and array.size and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        _write(path, array)
+        return
     _check_unit_map(array)
     _write(path, np.rint(array.astype(np.float64) * 255).astype(np.uint8))
 
 
-def read_png16(path: str | os.PathLike[str]) -> np.ndarray:
+def read_png16(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a map that `write_png16` wrote.
+
+    Args:
+        path: the file.
+        max_pixels: the largest H * W accepted, checked before the pixels are decoded.
 
     Returns:
         float32 (H, W) in [0, 1], within half of 1/65535 of what was written (and float32's own rounding).
 
     Raises:
-        DataError: the file is missing, damaged or not a 16-bit grey PNG.
+        DataError: the file is missing, damaged, too large or not a 16-bit grey PNG.
     """
     try:
         with Path(path).open("rb") as stream:
-            # The plugin and not Image.open, whose limit of size is one for the whole process: this file is our own.
-            image = PngImagePlugin.PngImageFile(stream)
-            mode, values = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+            return _grey16(stream, max_pixels)
+    except DataError as error:
+        raise DataError(f"{path} {error}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
-    if mode != "I;16":
-        raise DataError(f"{path} is a PNG of mode {mode}, expected 16-bit grey as write_png16 writes it.")
-    return (values / 65535).astype(np.float32)
+
+
+def _grey16(stream: IO[bytes], max_pixels: int) -> np.ndarray:
+    image = PngImagePlugin.PngImageFile(stream)  # not Image.open, whose limit is one for the whole process
+    if image.width * image.height > max_pixels:
+        raise DataError(
+            f"is {image.width} x {image.height} pixels, more than the limit of {max_pixels}: "
+            "raise it by --max-pixels (max_pixels=) if you trust the file."
+        )
+    if image.mode != "I;16":
+        raise DataError(f"is a PNG of mode {image.mode}, expected 16-bit grey as write_png16 writes it.")
+    return (np.asarray(image) / 65535).astype(np.float32)
 
 
 def _write(path: str | os.PathLike[str], values: np.ndarray) -> None:

@@ -51,7 +51,7 @@ def best_on_curve(levels: Curve, precision: Curve, recall: Curve) -> tuple[float
     share = np.linspace(0.0, 1.0, 100)
 
     def between(values: Curve) -> Curve:
-        return (values[:-1, None] * (1 - share) + values[1:, None] * share).ravel()
+        return (values[:-1, None] + np.diff(values)[:, None] * share).ravel()
 
     f = harmonic_mean(between(precision), between(recall))
     best = int(f.argmax())

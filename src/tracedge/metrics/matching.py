@@ -16,9 +16,9 @@ def match_edges(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Match predicted edge pixels with true ones, one to one, as many as can be matched.
 
-    Pixels p and g may be paired if ``|p - g| <= max_distance`` (Euclidean). Among all one-to-one pairings one of maximum
-    cardinality is returned. BSDS minimises a cost in which a pixel left alone costs 100 ``max_distance``; that is the
-    same number of pairs, so precision and recall agree.
+    Pixels p and g may be paired if ``|p - g| <= max_distance`` (Euclidean). Of all one-to-one pairings one of maximum
+    cardinality is returned. BSDS minimises a cost in which a pixel left alone costs 100 ``max_distance``; in practice
+    that is the same number of pairs, and so the same precision and recall.
 
     A greedy pass pairs by increasing distance; what it leaves is mended by augmenting paths, all those of one breadth-
     first forest at a time. About 15 ms for 5 000 pixels a side on 480 x 640.
@@ -69,7 +69,7 @@ def _check(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], max_distance:
 def within_reach(points: NDArray[np.bool_], target: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """The pixels of ``points`` (H, W) that have a pixel of ``target`` (H, W) at a distance <= ``radius`` pixels.
 
-    Equals ``points`` inside ``target`` dilated by a disc. Quick where ``points`` are few: it asks for each of them alone.
+    Equals ``points`` inside ``target`` dilated by a disc. Quick where ``points`` are few: each is asked alone.
     """
     _check(points, target, radius)
     margin = int(radius)
@@ -158,7 +158,7 @@ def _augment(
 def _grow_trees(
     start: NDArray[np.int32], near: NDArray[np.int32], owner: NDArray[np.int32], roots: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The true pixel each predicted pixel was reached from, and for each root the free predicted pixel its tree found."""
+    """The true pixel each predicted pixel was reached from, and the free predicted pixel each root's tree found."""
     trues = start.size - 1
     parent = np.full(owner.size, _FREE, np.int64)
     leaf = np.full(trues, _FREE, np.int64)

@@ -1,9 +1,11 @@
 """Morphological thinning of a binary map to lines one pixel wide, sixty-four pixels to a machine word."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
+Words = NDArray[Any]  # of uint64; numpy's stubs lose the width in (a & b) | (c & d)
 
 _WORD = 64
 _ONE, _LAST = np.uint64(1), np.uint64(_WORD - 1)
@@ -77,7 +79,7 @@ def _neighbours(words: Words) -> list[Words]:
 
 
 def _joins_one_piece(x: list[Words]) -> Words:
-    """G1, exactly one of four: an odd number of them, and not three."""
+    """G1, exactly one of four: an odd number of them, and not three (of three, one of the two pairs is complete)."""
     a, b, c, d = (~x[i] & (x[i + 1] | x[(i + 2) % 8]) for i in (0, 2, 4, 6))
     return (a ^ b ^ c ^ d) & ~((a & b) | (c & d))
 
@@ -95,4 +97,4 @@ def _two_of(a: Words, b: Words, c: Words, d: Words) -> Words:
 
 def _survives(x: list[Words], turn: int) -> Words:
     """The condition of G3 that keeps a pixel; ``turn`` is 0 in the first pass and 4 neighbours in the second."""
-    return (x[(1 + turn) % 8] | x[(2 + turn) % 8] | ~x[(7 + turn) % 8]) & x[turn]
+    return x[turn] & (x[(1 + turn) % 8] | x[(2 + turn) % 8] | ~x[(7 + turn) % 8])

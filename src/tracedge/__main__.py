@@ -1,0 +1,3 @@
+from tracedge.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""The latent space of a model: its frozen VAE encoder, made deterministic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tracedge.backbones.hub import PipelineFiles
+from tracedge.backbones.loading import Place, load_model
+from tracedge.errors import BackboneError, SettingsError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+class LatentSpace:
+    """latents = (mode of q(z | image) - shift) * scale, in fp32; the mode and not a sample, so that it is a function.
+
+    factor: pixels of a latent's side. channels: of a latent. multiple_of: image sides must be multiples of this.
+    """
+
+    def __init__(self, vae: AutoencoderKL, *, latents_multiple_of: int) -> None:
+        self.vae = vae
+        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.channels = int(vae.config.latent_channels)
+        self.multiple_of = self.factor * latents_multiple_of
+        self.scale = float(vae.config.scaling_factor)
+        self.shift = float(vae.config.shift_factor or 0.0)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to latents (B, C, H / factor, W / factor).
+
+        Raises:
+            SettingsError: not three channels, or a side that is not a multiple of `multiple_of`.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or any(side % self.multiple_of for side in images.shape[-2:]):
+            raise SettingsError(
+                f"expected images (B, 3, H, W) with sides that are multiples of {self.multiple_of}, "
+                f"got {tuple(images.shape)}"
+            )
+        pixels = (images.to(self.vae.device, torch.float32) * 2 - 1).to(self.vae.dtype)
+        mode = self.vae.encode(pixels).latent_dist.mode()  # (B, C, h, w)
+        return (mode.float() - self.shift) * self.scale
+
+
+def load_latent_space(
+    files: PipelineFiles, where: Place, *, network_channels: int, latents_multiple_of: int
+) -> LatentSpace:
+    """The VAE of a pipeline.
+
+    Raises:
+        BackboneError: it cannot be loaded, or its latents are not what the network takes (an inpainting model, say).
+    """
+    from diffusers import AutoencoderKL
+
+    # VAEs of Stable Diffusion overflow in fp16, not in bf16, which has the range of fp32.
+    dtype = torch.float32 if where.dtype == torch.float16 else where.dtype
+    vae = load_model(AutoencoderKL, files, "vae", Place(where.device, dtype))
+    space = LatentSpace(vae, latents_multiple_of=latents_multiple_of)
+    if space.channels != network_channels:
+        raise BackboneError(
+            f"{files.source}: the network takes {network_channels} channels and the VAE gives {space.channels}: "
+            "only text-to-image models can be used."
+        )
+    return space

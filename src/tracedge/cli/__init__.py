@@ -1,0 +1,52 @@
+"""The command line: parsing only, one file a verb. Exit codes: 0 all done, 1 some pictures failed, 2 wrong use."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from tracedge.cli.backbones import backbones, download
+from tracedge.cli.edges import edges
+from tracedge.cli.evaluate import app as evaluate
+from tracedge.cli.inspect import inspect
+from tracedge.cli.pretrain import pretrain
+from tracedge.cli.scenes import scenes
+from tracedge.errors import TracedgeError
+
+app = typer.Typer(
+    name="tracedge",
+    help="Instance edges, read out of the self-attention of diffusion models, with no labels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (edges, inspect, pretrain, scenes, backbones, download):
+    app.command()(verb)
+app.add_typer(evaluate, name="evaluate")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from tracedge import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version.")) -> None:
+    """Instance edges, read out of the self-attention of diffusion models, with no labels."""
+
+
+def main() -> None:
+    """The entry point: what tracedge raises on purpose is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except TracedgeError as error:
+        Console(stderr=True).print(f"[bold red]tracedge:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

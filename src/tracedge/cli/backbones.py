@@ -1,0 +1,36 @@
+"""`tracedge backbones` and `tracedge download`: the models that can be used, and fetching one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def backbones() -> None:
+    """List the diffusion models that can be used by name."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tracedge.backbones import MODELS
+
+    table = Table("name", "family", "px", "licence", "gated", "hub id")
+    for name, model in MODELS.items():
+        hub_id = model.hub_ids[0] if model.hub_ids else "(inside the package)"
+        table.add_row(name, model.family, str(model.px), model.licence, "yes" if model.gated else "no", hub_id)
+    Console().print(table)
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="A name of `tracedge backbones`, or a hub id such as owner/model.")],
+    cache_dir: Annotated[Path | None, typer.Option(help="The hub's cache folder; by default the hub's own.")] = None,
+) -> None:
+    """Fetch a model now, so that it can be used without a network later."""
+    from rich.console import Console
+
+    from tracedge.backbones import hub
+
+    files = hub.download(name, cache_dir=cache_dir)
+    size = sum(path.stat().st_size for path in files)
+    Console().print(f"{name}: {len(files)} files, {size / 2**30:.2f} GiB" if files else f"{name} is inside the package")

@@ -1,0 +1,130 @@
+"""`tracedge edges`: photos in, instance edges out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracedge.cli import predictor_options as option
+from tracedge.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tracedge.maps import EdgeMap
+
+SOFT = ".edges.png"
+
+
+def edges(
+    paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.edges.png and manifest.jsonl.")],
+    backbone: option.Backbone = "mini",
+    teacher: Annotated[bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv (today the only way).")] = False,
+    timestep: option.Timestep = None,
+    rule: option.Rule = "first_peak",
+    stride: option.Stride = 100,
+    size: option.Size = None,
+    zoom: option.Zoom = None,
+    ensemble: option.Ensemble = 1,
+    seed: option.Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
+    kind: Annotated[list[str] | None, typer.Option(help="Also write <stem>.edges.<kind>.png: nms, thin, binary. May be repeated.")] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write <stem>.overlay.png.")] = False,
+    npz: Annotated[bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, curve, settings.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results of other settings in the output folder.")] = False,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+    max_pixels: option.MaxPixels = MAX_PIXELS,
+) -> None:
+    """Instance edges of photos, as 16-bit grey PNGs of each photo's exact size.
+
+    A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
+    """
+    # 1. Check everything that can be checked before a model is loaded.
+    from tracedge.edges import KINDS
+    from tracedge.errors import SettingsError
+    from tracedge.images import load_image
+    from tracedge.runs import FolderRun, find_images
+
+    kinds = dict.fromkeys(kind or [])
+    if unknown := [name for name in kinds if name not in KINDS]:
+        raise SettingsError(f"unknown kind of edges {unknown[0]!r}: choose among nms, thin and binary")
+    suffixes = [SOFT, *(f".edges.{name}.png" for name in kinds if name != "soft")]
+    suffixes += [".overlay.png"] * overlay + [".edges.npz"] * npz
+    jobs = find_images(paths, output=output)
+
+    # 2. The predictor; what its edges depend on is what the run depends on.
+    predictor = option.PredictorOptions(
+        backbone, timestep, rule, stride, size, zoom, ensemble, seed, device, dtype, local_files_only
+    ).build()
+    if not teacher:
+        typer.echo(f"{backbone} has no student yet: using the training-free teacher", err=True)
+
+    # 3. Run.
+    with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run:
+        with _Bar(len(jobs)) as bar:
+            summary = run.process(
+                jobs,
+                partial(load_image, max_pixels=max_pixels),
+                lambda images: [(image, found) for image, found in zip(images, predictor(images), strict=True)],
+                _write,
+                batch_size=batch_size,
+                on_progress=bar.step,
+            )
+    # 4. Say what became of it.
+    for file, error in summary.failed:
+        typer.echo(f"failed: {file}: {error}", err=True)
+    typer.echo(
+        f"{summary.done} done, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
+    )
+    raise typer.Exit(summary.exit_code)
+
+
+def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dict[str, object]:
+    from tracedge.edges import as_kind
+    from tracedge.export.npz import write_npz
+    from tracedge.export.png import write_png8, write_png16
+    from tracedge.visualize import overlay
+
+    image, found = result
+    for suffix, path in paths.items():
+        if suffix == ".edges.npz":
+            write_npz(path, found)
+        elif suffix == ".overlay.png":
+            write_png8(path, overlay(image, found.edges))
+        else:
+            kind = "soft" if suffix == SOFT else suffix.split(".")[2]
+            write_png16(path, as_kind(found.edges, kind))
+    return {"timestep": found.timestep, "margin": found.margin}
+
+
+class _Bar:
+    """A progress bar of photos, with the count of failures."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"), console=console
+        )
+        self._task = self._progress.add_task("", total=total)
+        self._failed = 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, job: object, status: str, error: str | None) -> None:
+        self._failed += status == "failed"
+        self._progress.update(self._task, advance=1, description=f"{self._failed} failed" if self._failed else "")

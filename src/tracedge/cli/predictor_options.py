@@ -1,0 +1,68 @@
+"""The options that choose a predictor: the same for every verb that makes edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from tracedge.teacher import EdgeTeacher
+
+Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
+Timestep = Annotated[Optional[float], typer.Option(min=0, max=999, help="A fixed timestep instead of the emergence point.")]
+Rule = Annotated[str, typer.Option(help="How the emergence point is chosen: first_peak, argmax (the paper's), bounded.")]
+Stride = Annotated[int, typer.Option(min=1, max=500, help="Distance of the timesteps tried, of 1000.")]
+Size = Annotated[Optional[int], typer.Option(help="Long side in pixels that the model sees; default: the model's own.")]
+Zoom = Annotated[Optional[int], typer.Option(min=1, max=16, help="Read the picture also in tiles at this many times the size; 1: never.")]
+Ensemble = Annotated[int, typer.Option(min=1, help="Noise draws whose attention is averaged.")]
+Seed = Annotated[int, typer.Option(help="Seed of the noise; with the picture it decides the noise.")]
+Device = Annotated[Optional[str], typer.Option(help="Where to compute; default: a GPU if there is one.")]
+Dtype = Annotated[Optional[str], typer.Option(help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.")]
+LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the network.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
+
+
+@dataclass(frozen=True)
+class PredictorOptions:
+    """What the options say, before any model is loaded."""
+
+    backbone: str = "mini"
+    timestep: float | None = None
+    rule: str = "first_peak"
+    stride: int = 100
+    size: int | None = None
+    zoom: int | None = None
+    ensemble: int = 1
+    seed: int = 0
+    device: str | None = None
+    dtype: str | None = None
+    local_files_only: bool = False
+
+    def build(self) -> EdgeTeacher:
+        """Check the settings, then load the model."""
+        import torch
+
+        from tracedge.errors import SettingsError
+        from tracedge.teacher import EdgeTeacher, TeacherSettings
+
+        dtypes = {None: None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+        if self.dtype not in dtypes:
+            raise SettingsError(f"unknown dtype {self.dtype!r}: choose float32, bfloat16 or float16")
+        settings = TeacherSettings(
+            stride=self.stride,
+            rule=self.rule,
+            timestep=self.timestep,
+            ensemble=self.ensemble,
+            size=self.size,
+            zoom=self.zoom,
+            seed=self.seed,
+        )
+        return EdgeTeacher(
+            self.backbone,
+            settings=settings,
+            device=self.device,
+            dtype=dtypes[self.dtype],
+            local_files_only=self.local_files_only,
+        )

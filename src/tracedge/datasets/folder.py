@@ -1,0 +1,161 @@
+"""A labelled folder: images/, masks/ or panoptic/, and ignore/, one file of each an image."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tracedge.errors import DataError
+from tracedge.images import IMAGE_SUFFIXES, load_image
+
+_LABEL_MODES = ("1", "L", "P", "I", "I;16")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its truth. Files are read when asked for, once a sample.
+
+    Attributes:
+        stem: file name without its suffix; names the image everywhere.
+        image_path: the photo.
+        labels_path: masks/<stem>.png or panoptic/<stem>.png.
+        ignore_path: ignore/<stem>.png, or None.
+        void: the label of pixels nobody labelled: 0 in panoptic maps. None in masks, where 0 is background, and the
+            border of an instance with background is a true edge.
+    """
+
+    stem: str
+    image_path: Path
+    labels_path: Path
+    ignore_path: Path | None
+    void: int | None
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3), turned upright by its EXIF orientation."""
+        return load_image(self.image_path)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """(H, W) int32: one label a segment.
+
+        Raises:
+            DataError: a file that is no label map, or of another size than the image.
+        """
+        pixels = _read_png(self.labels_path)
+        if self.void is None:
+            labels = _labels_of_masks(pixels, self.labels_path)
+        else:
+            labels = _labels_of_panoptic(pixels, self.labels_path)
+        self._require_image_size(labels, self.labels_path)
+        return labels
+
+    @cached_property
+    def ignore(self) -> NDArray[np.bool_]:
+        """(H, W) bool: pixels where nothing is known, by ignore/ or because they are void.
+
+        Raises:
+            DataError: an ignore map of another size than the image.
+        """
+        ignore = np.zeros(self.labels.shape, bool) if self.void is None else self.labels == self.void
+        if self.ignore_path is not None:
+            marked = np.asarray(_read_png(self.ignore_path).convert("L")) > 0
+            self._require_image_size(marked, self.ignore_path)
+            ignore = ignore | marked
+        return ignore
+
+    def _require_image_size(self, values: NDArray[np.generic], path: Path) -> None:
+        height, width = self.image.shape[:2]
+        if values.shape != (height, width):
+            raise DataError(
+                f"{path} is {values.shape[0]} x {values.shape[1]} (rows x columns), "
+                f"but its image {self.image_path} is {height} x {width}, upright."
+            )
+
+
+class FolderDataset:
+    """The samples of a folder, in the order of their file names.
+
+        root/images/<stem>.jpg      the photos (any suffix of tracedge.images)
+        root/panoptic/<stem>.png    COCO panoptic, id = R + 256 G + 65536 B, 0 is void; if it is there, its segments,
+                                    things and stuff, are the truth
+        root/masks/<stem>.png       otherwise: grey labels, 8 or 16 bits, 0 background, 1..N instances
+        root/ignore/<stem>.png      optional, for some images or all: > 0 where nothing is known
+
+    Args:
+        root: the folder.
+        limit: keep only the first so many images.
+
+    Raises:
+        DataError: no images, no truth folder, an image without truth, or two images of one stem.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], limit: int | None = None) -> None:
+        self.root = Path(root)
+        images = _images_in(self.root / "images")
+        self.panoptic = (self.root / "panoptic").is_dir()
+        truth = self.root / ("panoptic" if self.panoptic else "masks")
+        if not truth.is_dir():
+            raise DataError(f"{self.root} has neither panoptic/ nor masks/ beside images/: the truth is missing.")
+        missing = [stem for stem in images if not (truth / f"{stem}.png").is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(images)} images have no truth: {truth / missing[0]}.png is missing."
+            )
+        self._samples = [self._sample(stem, path, truth) for stem, path in sorted(images.items())[:limit]]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._samples:
+            # A fresh one each time: what it has read is freed with it.
+            yield Sample(**{name: getattr(sample, name) for name in Sample.__dataclass_fields__})
+
+    def _sample(self, stem: str, path: Path, truth: Path) -> Sample:
+        ignore = self.root / "ignore" / f"{stem}.png"
+        return Sample(
+            stem, path, truth / f"{stem}.png", ignore if ignore.is_file() else None, 0 if self.panoptic else None
+        )
+
+
+def _images_in(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; a labelled folder has images/ and masks/ or panoptic/.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if path.stem in found:
+            raise DataError(f"{found[path.stem].name} and {path.name} in {folder} have one stem: rename one of them.")
+        found[path.stem] = path
+    if not found:
+        raise DataError(f"No image in {folder}: looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return found
+
+
+def _read_png(path: Path) -> Image.Image:
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            return picture
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
+
+
+def _labels_of_masks(picture: Image.Image, path: Path) -> NDArray[np.int32]:
+    if picture.mode not in _LABEL_MODES:
+        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected one channel of labels, 0 background.")
+    return np.asarray(picture).astype(np.int32)
+
+
+def _labels_of_panoptic(picture: Image.Image, path: Path) -> NDArray[np.int32]:
+    if picture.mode != "RGB":
+        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected RGB, id = R + 256 G + 65536 B.")
+    red, green, blue = np.moveaxis(np.asarray(picture).astype(np.int32), -1, 0)
+    return red + 256 * green + 65536 * blue

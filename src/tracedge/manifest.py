@@ -1,0 +1,108 @@
+"""The diary of a folder run: one line of JSON for each image that was finished, appended and never rewritten.
+
+The last line of an output counts. A kill may tear the line that was being written; the next run mends that.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tracedge.errors import RunError
+from tracedge.jobs import folded
+
+_REQUIRED = frozenset({"file", "output", "content_hash", "settings_hash", "status", "error"})
+
+
+class Manifest:
+    """An append-only file of JSON lines, read once and then written to.
+
+    Each line is an object with sorted keys: `file` (the image, its path under the input folder), `output` (the same
+    without suffix: what the names of its outputs begin with), `content_hash` (SHA-256 of the file's bytes, or null if
+    it could not be read), `settings_hash`, `status` ("ok" or "failed"), `error` (null or "TypeName: sentence"), and
+    whatever else the run knows of the image.
+
+    Args:
+        path: the file; it is made if it is not there. A torn last line is cut off.
+
+    Raises:
+        RunError: a line before the last one is not of this form.
+
+    Attributes:
+        last: the last entry of each output, by its `folded` name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last: dict[str, dict[str, Any]] = {}
+        for entry in _read_and_mend(path):
+            self.last[folded(entry["output"])] = entry
+        self._stream = path.open("ab", buffering=0)  # unbuffered: a line is one write, whole or not there
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def append(self, line: bytes) -> None:
+        """Add a line that `encode` made; it is on the disk when this returns.
+
+        Raises:
+            OSError: the line could not be written in full; the next run cuts off what was.
+        """
+        if self._stream.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "the disk is full", str(self.path))
+        os.fsync(self._stream.fileno())
+        entry = json.loads(line)
+        self.last[folded(entry["output"])] = entry
+
+
+def encode(entry: Mapping[str, object]) -> bytes:
+    """The line of an entry, with its newline; numpy's scalars become numbers.
+
+    Raises:
+        TypeError, ValueError: a value that JSON cannot hold, a nan included.
+    """
+    return json.dumps(dict(entry), sort_keys=True, allow_nan=False, default=_plain).encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written to a manifest, expected JSON's types")
+
+
+def _read_and_mend(path: Path) -> list[dict[str, Any]]:
+    content = path.read_bytes() if path.exists() else b""
+    *lines, torn = content.split(b"\n")
+    if torn:
+        os.truncate(path, len(content) - len(torn))
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        entry = _parsed(line)
+        if entry is None:
+            raise RunError(
+                f"line {number} of {path} is not an entry of a run: remove that line, or choose another output folder."
+            )
+        entries.append(entry)
+    return entries
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or not entry.keys() >= _REQUIRED or not isinstance(entry["output"], str):
+        return None
+    return entry

@@ -1,0 +1,131 @@
+"""What instance edges are compared with: Sobel, Canny, and the edges another detector left in a folder.
+
+None of them knows objects from texture; they are the floor of the benchmark.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage.color import rgb2gray
+from skimage.feature import canny
+from skimage.filters import sobel
+
+from tracedge.errors import DataError, SettingsError
+
+CANNY_LEVELS = tuple(float(high) for high in np.linspace(0.02, 0.6, 16))
+_CANNY_LOW = 0.4  # of the high threshold, as MATLAB's edge() has it
+_FULL_SCALE = {"1": 1, "L": 255, "I;16": 65535}
+
+
+def sobel_edges(image: NDArray[np.uint8], sigma: float = 2.0) -> NDArray[np.float32]:
+    """Sobel magnitude of the smoothed grey image, divided by its maximum.
+
+    The map is soft, several pixels wide: the evaluation cuts and thins it, or suppresses its non-maxima on request.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        sigma: of the Gaussian, in pixels, 0 or more.
+
+    Returns:
+        float32 (H, W) in [0, 1]; all 0 for an image of one colour.
+
+    Raises:
+        SettingsError: an image that is not uint8 (H, W, 3), or a negative sigma.
+
+    >>> sobel_edges(np.zeros((4, 6, 3), np.uint8)).shape
+    (4, 6)
+    """
+    grey = gaussian_filter(_grey(image, sigma), sigma, mode="nearest")
+    strength = sobel(grey, mode="nearest")
+    largest = strength.max()
+    # Rounding leaves 1e-17 on a flat image: dividing by that would make edges of nothing.
+    return (strength / largest if largest > 1e-9 else np.zeros_like(strength)).astype(np.float32)
+
+
+def canny_edges(image: NDArray[np.uint8], sigma: float = 2.0) -> NDArray[np.float32]:
+    """Canny edges at 16 high thresholds, 0.02 .. 0.6 in equal steps; the strength is the highest a pixel survives.
+
+    The low threshold is 0.4 of the high one, both on the Sobel magnitude of the grey image in [0, 1] as
+    ``skimage.feature.canny`` scales it. Survival of threshold number i of 16 gives strength i / 16, rising with the
+    threshold: cutting the map at any t gives the Canny edges of one threshold.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        sigma: of the Gaussian, in pixels, 0 or more.
+
+    Returns:
+        float32 (H, W), multiples of 1/16 in [0, 1]; lines are thin already.
+
+    Raises:
+        SettingsError: an image that is not uint8 (H, W, 3), or a negative sigma.
+
+    Source: Canny, 1986.
+    """
+    smooth = gaussian_filter(_grey(image, sigma), sigma, mode="nearest")  # once, not once a threshold
+    strength = np.zeros(smooth.shape, np.float32)
+    for rank, high in enumerate(CANNY_LEVELS, start=1):
+        survives = canny(smooth, sigma=0, low_threshold=_CANNY_LOW * high, high_threshold=high, mode="nearest")
+        if not survives.any():
+            break  # thresholds rise: nothing survives the next one either
+        strength[survives] = rank / len(CANNY_LEVELS)
+    return strength
+
+
+class FolderOfEdges:
+    """Edges that were computed elsewhere: ``<stem>.edges.png`` or ``<stem>.png``, grey, 1, 8 or 16 bits.
+
+    Args:
+        folder: where the files are; the first of the two names that is there is taken.
+
+    Raises:
+        DataError: the folder is not there.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder} is not a folder; expected one with <stem>.edges.png or <stem>.png files.")
+
+    def read(self, stem: str, image_hw: tuple[int, int]) -> NDArray[np.float32]:
+        """The edges of one image.
+
+        Args:
+            stem: the image's file name without its suffix.
+            image_hw: the size the edges must have.
+
+        Returns:
+            float32 (H, W) in [0, 1]: value / 255 or / 65535.
+
+        Raises:
+            DataError: no such file, one that is no grey PNG, or one of another size.
+        """
+        names = (f"{stem}.edges.png", f"{stem}.png")
+        path = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
+        if path is None:
+            raise DataError(f"No edges for {stem!r}: neither {names[0]} nor {names[1]} is in {self.folder}.")
+        try:
+            with Image.open(path, formats=["PNG"]) as picture:
+                mode, values = picture.mode, np.asarray(picture)
+        except (OSError, SyntaxError) as error:
+            raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
+        if mode not in _FULL_SCALE:
+            raise DataError(f"{path} is a PNG of mode {mode}; expected grey of 8 or 16 bits, brighter is stronger.")
+        if values.shape != image_hw:
+            raise DataError(f"{path} is {_size(values.shape)}, but the image of {stem!r} is {_size(image_hw)}.")
+        return (values / _FULL_SCALE[mode]).astype(np.float32)
+
+
+def _grey(image: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise SettingsError(f"Expected an image uint8 (H, W, 3), got {image.dtype} {image.shape}; use load_image.")
+    if sigma < 0:
+        raise SettingsError(f"sigma is a number of pixels, 0 or more; got {sigma}.")
+    return rgb2gray(image)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape) + " (rows x columns)"

@@ -1,0 +1,350 @@
+"""A run over a folder of images that may be killed at any moment and started again.
+
+What every batch command promises comes from here: outputs are whole or not there, a line of the manifest says what
+became of each image, a bad image does not stop the others, what is done is not done again, and results of different
+settings never stand in one folder by accident.
+
+    with FolderRun("edges", settings, outputs=(".edges.png",)) as run:
+        summary = run.process(find_images(["photos"], output="edges"), load_image, predict, write, batch_size=4)
+    sys.exit(summary.exit_code)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Literal, NoReturn, TypeAlias
+
+import numpy as np
+
+from tracedge.atomic import atomic_path, is_temporary
+from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
+from tracedge.errors import RunError, SettingsError
+from tracedge.jobs import Job, find_images, folded, refuse_collisions
+from tracedge.locking import exclusive
+from tracedge.manifest import Manifest, encode
+from tracedge.maps import settings_hash
+
+__all__ = ["FolderRun", "Job", "RunSummary", "find_images"]
+
+MANIFEST = "manifest.jsonl"
+SETTINGS = "settings.json"
+LOCK = ".tracedge.lock"
+
+Status: TypeAlias = Literal["ok", "failed", "skipped"]
+Load: TypeAlias = Callable[[Path], np.ndarray]
+PredictBatch: TypeAlias = Callable[[list[np.ndarray]], Sequence[Any]]
+Write: TypeAlias = Callable[[Any, Mapping[str, Path]], Mapping[str, object] | None]
+OnProgress: TypeAlias = Callable[[Job, Status, str | None], None]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What became of the images of a run.
+
+    Args:
+        done: images whose outputs were written by this run.
+        skipped: images that an earlier run had finished.
+        failed: (path of the image, "TypeName: sentence") of each image without outputs, in order.
+        seconds: wall time of the run.
+    """
+
+    done: int
+    skipped: int
+    failed: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """The code for the shell: 0 if all images have their outputs, 1 if some failed."""
+        return 1 if self.failed else 0
+
+
+class FolderRun:
+    """An output folder, held by one process, with the record of what is in it.
+
+    The folder holds the outputs, `manifest.jsonl` (one line for each finished image, see `Manifest`) and
+    `settings.json` (what the results depend on).
+
+    Args:
+        output: the folder; it is made if it is not there.
+        settings: what the results depend on, of JSON's types. Results of other settings are not mixed with these.
+        outputs: the suffixes of the files of each image: (".edges.png", ".npz"), each with its dot.
+        force: go on although the folder holds results of other settings, and replace those of the images of this run.
+
+    Raises:
+        SettingsError: no outputs, or a suffix that is none.
+        RunError: on entering: another run holds the folder, it holds results of other settings, or its manifest is
+            damaged.
+    """
+
+    def __init__(
+        self,
+        output: str | os.PathLike[str],
+        settings: Mapping[str, object],
+        outputs: Sequence[str],
+        *,
+        force: bool = False,
+    ) -> None:
+        if isinstance(outputs, str) or not outputs or not all(_is_suffix(suffix) for suffix in outputs):
+            raise SettingsError(f"outputs must be suffixes such as ('.edges.png',), got {outputs!r}.")
+        self.output = Path(output)
+        self.settings = dict(settings)
+        self.settings_hash = settings_hash(settings)
+        self.outputs = tuple(outputs)
+        self.force = force
+        self._held = ExitStack()
+        self._manifest: Manifest | None = None
+
+    def __enter__(self) -> FolderRun:
+        self.output.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(self.output / LOCK))
+            _remove_leftovers(self.output)
+            manifest = stack.enter_context(Manifest(self.output / MANIFEST))
+            self._refuse_other_settings(manifest)
+            with atomic_path(self.output / SETTINGS) as temporary:
+                temporary.write_text(json.dumps(self.settings, sort_keys=True, indent=2, allow_nan=False) + "\n")
+            self._held = stack.pop_all()
+            self._manifest = manifest
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._manifest = None
+        self._held.close()
+
+    def process(
+        self,
+        jobs: Sequence[Job],
+        load: Load,
+        predict_batch: PredictBatch,
+        write: Write,
+        *,
+        batch_size: int = 1,
+        on_progress: OnProgress | None = None,
+    ) -> RunSummary:
+        """Take each image from its file to its outputs, unless an earlier run did.
+
+        An image is skipped if its last line in the manifest is ok under the same settings and the same bytes of the
+        file, and its outputs are there. An image that fails, in whatever step, is recorded and left behind. A batch
+        that runs out of memory is halved, and batches stay that small; a batch that fails for another reason is tried
+        again image by image. SIGTERM ends the run as SystemExit(143), as Ctrl-C does by KeyboardInterrupt.
+
+        Args:
+            jobs: what `find_images` found.
+            load: path -> image, `load_image` for instance.
+            predict_batch: up to `batch_size` images, in order -> as many results.
+            write: (result, {suffix: path}) -> further fields for the manifest's line, or None. It writes one file to
+                each path; these are temporary names, renamed into place when all are written.
+            batch_size: the most images in a batch, at least 1.
+            on_progress: called once for each image with (job, status, error).
+
+        Raises:
+            SettingsError: a batch size below 1.
+            RunError: before any work, if two outputs would have one name or an output would replace an input.
+        """
+        if batch_size < 1:
+            raise SettingsError(f"batch_size must be at least 1, got {batch_size}.")
+        self._refuse_overwriting(jobs)
+        tally = _Tally(on_progress)
+        start = time.monotonic()
+        batch: list[_Loaded] = []
+        with _sigterm_raises():
+            for job in jobs:
+                # 1. What is done is done.
+                content_hash = _file_hash(job.source)
+                if self._is_done(job, content_hash):
+                    tally.count(job, "skipped")
+                    continue
+                # 2. The image, or a line that says why not.
+                image = attempt(load, job.source)
+                if isinstance(image, Failure):
+                    self._record_failure(job, content_hash, image, tally)
+                    continue
+                # 3. A full batch, and its outputs.
+                batch.append(_Loaded(job, content_hash, image))
+                if len(batch) >= batch_size:
+                    batch_size = min(batch_size, self._finish(batch, predict_batch, write, tally))
+                    batch = []
+            if batch:
+                self._finish(batch, predict_batch, write, tally)
+        return RunSummary(tally.done, tally.skipped, tuple(tally.failed), time.monotonic() - start)
+
+    def output_path(self, job: Job, suffix: str) -> Path:
+        """Where an output of a job stands.
+
+        Raises:
+            RunError: a link inside the output folder leads out of it.
+        """
+        path = self.output / f"{job.relative}{suffix}"
+        if not path.parent.resolve().is_relative_to(self.output.resolve()):
+            raise RunError(f"{path} lies outside of {self.output}, a link leads there: remove the link.")
+        return path
+
+    def _open_manifest(self) -> Manifest:
+        if self._manifest is None:
+            raise RunError("this FolderRun is not open: use it as `with FolderRun(...) as run:`.")
+        return self._manifest
+
+    def _is_done(self, job: Job, content_hash: str | None) -> bool:
+        entry = self._open_manifest().last.get(folded(str(job.relative)))
+        return (
+            entry is not None
+            and entry["status"] == "ok"
+            and entry["settings_hash"] == self.settings_hash
+            and entry["content_hash"] == content_hash
+            and all(self.output_path(job, suffix).is_file() for suffix in self.outputs)
+        )
+
+    def _finish(self, batch: list[_Loaded], predict_batch: PredictBatch, write: Write, tally: _Tally) -> int:
+        """Predict a batch and write its outputs; gives the batch size that memory allows."""
+        outcomes, size = predict_in_parts(predict_batch, [loaded.image for loaded in batch])
+        for loaded, outcome in zip(batch, outcomes, strict=True):
+            line = outcome if isinstance(outcome, Failure) else attempt(self._write_outputs, loaded, outcome, write)
+            if isinstance(line, Failure):
+                self._record_failure(loaded.job, loaded.content_hash, line, tally)
+            else:
+                # Only now, and outside of attempt: a manifest that cannot be written ends the run.
+                self._open_manifest().append(line)
+                tally.count(loaded.job, "ok")
+        return size
+
+    def _write_outputs(self, loaded: _Loaded, prediction: Prediction, write: Write) -> bytes:
+        """Bring the outputs of one image into place; gives the line that says so."""
+        job = loaded.job
+        with ExitStack() as stack:
+            paths = {suffix: stack.enter_context(atomic_path(self.output_path(job, suffix))) for suffix in self.outputs}
+            fields = {"seconds": round(prediction.seconds, 4), **(write(prediction.result, paths) or {})}
+            return self._line(job, loaded.content_hash, "ok", None, fields)
+
+    def _record_failure(self, job: Job, content_hash: str | None, failure: Failure, tally: _Tally) -> None:
+        self._open_manifest().append(self._line(job, content_hash, "failed", failure.error, {}))
+        tally.count(job, "failed", failure.error)
+
+    def _line(
+        self, job: Job, content_hash: str | None, status: Status, error: str | None, fields: Mapping[str, object]
+    ) -> bytes:
+        own = {"file": job.file, "output": str(job.relative), "content_hash": content_hash}
+        return encode({**fields, **own, "settings_hash": self.settings_hash, "status": status, "error": error})
+
+    def _refuse_other_settings(self, manifest: Manifest) -> None:
+        done = [entry for entry in manifest.last.values() if entry["status"] == "ok"]
+        others = sum(entry["settings_hash"] != self.settings_hash for entry in done)
+        if others and not self.force:
+            raise RunError(
+                f"{self.output} holds {others} results of other settings{self._difference()}: "
+                "choose another output folder, or replace them with --force (force=True)."
+            )
+
+    def _difference(self) -> str:
+        """The settings that differ from those last written, for the sentence; they are a help and not a proof."""
+        try:
+            there = json.loads((self.output / SETTINGS).read_text())
+        except (OSError, ValueError):
+            return ""
+        if not isinstance(there, dict):
+            return ""
+        names = sorted(key for key in there.keys() | self.settings.keys() if there.get(key) != self.settings.get(key))
+        listed = [f"{name}: {there.get(name)} there, {self.settings.get(name)} now" for name in names[:3]]
+        return f" ({'; '.join(listed)})" if listed else ""
+
+    def _refuse_overwriting(self, jobs: Sequence[Job]) -> None:
+        refuse_collisions(jobs, self.outputs)
+        sources = {job.source.resolve() for job in jobs}
+        last = self._open_manifest().last
+        for job in jobs:
+            for suffix in self.outputs:
+                path = self.output_path(job, suffix)
+                if path.resolve() in sources:
+                    raise RunError(f"the output {path} would replace an input image: choose another output folder.")
+            earlier = last.get(folded(str(job.relative)), {"file": job.file, "status": "failed"})
+            if earlier["status"] == "ok" and earlier["file"] != job.file and not self.force:
+                raise RunError(
+                    f"{self.output} holds the results of {earlier['file']}, which those of {job.source} would replace: "
+                    "choose another output folder, or replace them with --force (force=True)."
+                )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    job: Job
+    content_hash: str | None
+    image: np.ndarray
+
+
+@dataclass
+class _Tally:
+    """Counts what became of each image, and tells who asked."""
+
+    on_progress: OnProgress | None
+    done: int = 0
+    skipped: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, job: Job, status: Status, error: str | None = None) -> None:
+        if status == "ok":
+            self.done += 1
+        elif status == "skipped":
+            self.skipped += 1
+        else:
+            self.failed.append((str(job.source), error or ""))
+        if self.on_progress is not None:
+            self.on_progress(job, status, error)
+
+
+def _is_suffix(suffix: str) -> bool:
+    return suffix.startswith(".") and len(suffix) > 1 and not any(character in suffix for character in "/\\\0")
+
+
+def _file_hash(path: Path) -> str | None:
+    """SHA-256 of a file's bytes, None if there are none to read: then loading it will say why."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove the temporary files of a killed run; a folder below that is another run's own is left alone."""
+    for where, folders, names in os.walk(output):
+        if MANIFEST in names and Path(where) != output:
+            folders.clear()
+            continue
+        for name in filter(is_temporary, names):
+            Path(where, name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Make SIGTERM end the block as an exception, so that what is open is closed; then put back what was there.
+
+    Python lets only the main thread set handlers, and a handler that somebody else has set is theirs to keep.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

@@ -1,0 +1,94 @@
+"""The only place that draws: overlays, attention as colours, and the figure of `tracedge inspect`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tracedge.errors import MissingExtraError
+from tracedge.maps import EdgeMap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RGB = NDArray[np.uint8]
+
+EDGE_COLOUR = (255, 64, 32)
+
+
+def overlay(image: RGB, edges: NDArray[np.float32]) -> RGB:
+    """The image, dimmed, with edges (H, W) in [0, 1] laid over it in orange: uint8 (H, W, 3)."""
+    dimmed = image * 0.65 + 255 * 0.1
+    weight = np.sqrt(edges)[..., None]  # faint edges should still be seen
+    return (dimmed * (1 - weight) + np.array(EDGE_COLOUR) * weight).round().astype(np.uint8)
+
+
+def attention_colours(attention: torch.Tensor, grid_hw: tuple[int, int], image_hw: tuple[int, int]) -> RGB:
+    """An attention map (N, N) as a picture: tokens that attend alike get the same colour.
+
+    The three first principal components of the square roots of the rows (the Hellinger geometry of distributions) become red,
+    green and blue, each stretched between its 2nd and 98th percentile. uint8 (H, W, 3) of the image's size.
+    """
+    rows = attention.float().clamp_min(0).sqrt()
+    rows = rows - rows.mean(dim=0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # pca_lowrank draws its start at random
+        _, _, directions = torch.pca_lowrank(rows, q=min(6, *rows.shape), center=False, niter=4)
+    parts = (rows @ directions[:, :3]).cpu().numpy()
+    parts *= np.where(parts[np.abs(parts).argmax(axis=0), np.arange(parts.shape[1])] < 0, -1, 1)  # a fixed sign
+    low, high = np.percentile(parts, (2, 98), axis=0)
+    colours = np.clip((parts - low) / np.maximum(high - low, 1e-12), 0, 1)
+    colours = np.pad(colours, ((0, 0), (0, 3 - colours.shape[1])))
+    grid = Image.fromarray((colours.reshape(*grid_hw, 3) * 255).round().astype(np.uint8))
+    return np.asarray(grid.resize((image_hw[1], image_hw[0]), Image.Resampling.NEAREST))
+
+
+@dataclass(frozen=True)
+class AttentionStep:
+    """One column of the figure: a timestep and the attention there, as colours (H, W, 3)."""
+
+    timestep: float
+    colours: RGB
+
+
+def inspect_figure(image: RGB, found: EdgeMap, steps: list[AttentionStep]) -> Figure:
+    """Image, edges and the KL curve with the chosen step above; attention colours at several steps below.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("the figure needs matplotlib: pip install 'tracedge[figures]'") from error
+
+    columns = max(3, len(steps))
+    figure = Figure(figsize=(3 * columns, 6.4), layout="constrained")
+    grid = figure.add_gridspec(2, columns * 3)
+    third = columns
+    for number, (title, picture, colour_map) in enumerate(
+        [("image", image, None), ("instance edges", 1 - found.edges, "gray")]
+    ):
+        axes = figure.add_subplot(grid[0, number * third : (number + 1) * third])
+        axes.imshow(picture, cmap=colour_map, vmin=0 if colour_map else None, vmax=1 if colour_map else None)
+        axes.set_title(title)
+        axes.axis("off")
+    axes = figure.add_subplot(grid[0, 2 * third :])
+    axes.plot(found.timesteps[1:], found.divergences[1:], "o-", color="0.3")
+    if found.timestep is not None:
+        axes.axvline(found.timestep, color=np.array(EDGE_COLOUR) / 255, linewidth=2)
+        axes.set_title(f"instance emergence point t* = {found.timestep:g}")
+    axes.set_xlabel("timestep t")
+    axes.set_ylabel("KL of attention, previous step to t (nats)")
+    for number, step in enumerate(steps):
+        axes = figure.add_subplot(grid[1, number * 3 : (number + 1) * 3])
+        axes.imshow(step.colours)
+        is_chosen = step.timestep == found.timestep
+        axes.set_title(f"attention at t = {step.timestep:g}" + (" = t*" if is_chosen else ""), fontweight="bold" if is_chosen else None)
+        axes.axis("off")
+    return figure

@@ -1,0 +1,61 @@
+"""Batches: one bad image takes no other down, and too little memory means smaller batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
+
+
+def images_of(values: list[int]) -> list[np.ndarray]:
+    return [np.full((1, 1, 3), value, np.uint8) for value in values]
+
+
+class SmallMemory:
+    """Has room for `room` images at a time, and none for the value 99."""
+
+    def __init__(self, room: int, error: BaseException) -> None:
+        self.batches: list[list[int]] = []
+        self.room = room
+        self.error = error
+
+    def __call__(self, images: list[np.ndarray]) -> list[float]:
+        self.batches.append([int(image.mean()) for image in images])
+        if len(images) > self.room or 99 in self.batches[-1]:
+            raise self.error
+        return [float(value) for value in self.batches[-1]]
+
+
+MEMORY_ERRORS = {
+    "MemoryError": MemoryError,
+    "torch": lambda: torch.OutOfMemoryError("CUDA: no room"),
+    "torch on a CPU": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+}
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS)
+def test_a_batch_that_lacks_memory_is_halved_and_keeps_its_order(error):
+    predict = SmallMemory(2, MEMORY_ERRORS[error]())
+    outcomes, size = predict_in_parts(predict, images_of([0, 1, 2, 3, 4]))
+    assert [outcome.result for outcome in outcomes] == [0, 1, 2, 3, 4]
+    assert predict.batches == [[0, 1, 2, 3, 4], [0, 1], [2, 3], [4]]
+    assert size == 2
+
+
+def test_a_single_image_that_lacks_memory_fails_alone():
+    outcomes, size = predict_in_parts(SmallMemory(9, MemoryError("all gone")), images_of([1, 99, 3, 4]))
+    assert outcomes[1] == Failure("MemoryError: all gone", out_of_memory=True)
+    assert [outcome.result for outcome in outcomes if isinstance(outcome, Prediction)] == [1, 3, 4]
+    assert size == 1
+
+
+def test_another_failure_keeps_the_batch_size():
+    outcomes, size = predict_in_parts(SmallMemory(9, ValueError("bad")), images_of([1, 99, 3, 4]))
+    assert outcomes[1] == Failure("ValueError: bad")
+    assert size == 4
+
+
+def test_interrupts_are_not_taken_for_failures():
+    for error in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(error):
+            attempt(lambda error=error: (_ for _ in ()).throw(error()))

@@ -1,0 +1,143 @@
+"""Labelled folders: masks, panoptic maps, ignored pixels, and what is said when one is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tracedge.datasets.folder import FolderDataset
+from tracedge.errors import DataError
+from tracedge.metrics.edges import instance_boundaries
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def save(path: Path, values: np.ndarray, **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path, **options)
+
+
+def add_image(root: Path, stem: str, labels: np.ndarray | None = None, suffix: str = ".png") -> np.ndarray:
+    labels = np.array([[0, 0, 1, 1], [0, 0, 300, 300], [0, 0, 300, 300]], np.uint16) if labels is None else labels
+    save(root / "images" / f"{stem}{suffix}", np.full((*labels.shape, 3), 90, np.uint8))
+    save(root / "masks" / f"{stem}.png", labels)
+    return labels
+
+
+def test_masks_are_read_with_background_as_a_segment(tmp_path: Path) -> None:
+    labels = add_image(tmp_path, "a")
+    (sample,) = FolderDataset(tmp_path)
+    assert sample.stem == "a" and sample.void is None
+    assert sample.image.shape == (3, 4, 3)
+    assert sample.labels.dtype == np.int32
+    np.testing.assert_array_equal(sample.labels, labels)
+    assert sample.ignore.dtype == np.bool_ and not sample.ignore.any()
+    assert instance_boundaries(sample.labels, sample.ignore, sample.void)[:, 1].all()
+
+
+def test_samples_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for stem in ("b", "a10", "a2", "c"):
+        add_image(tmp_path, stem, suffix=".jpg" if stem == "b" else ".PNG")
+    (tmp_path / "images" / "notes.txt").write_text("not an image")
+    dataset = FolderDataset(tmp_path)
+    assert len(dataset) == 4
+    assert [sample.stem for sample in dataset] == ["a10", "a2", "b", "c"]
+    assert [sample.stem for sample in FolderDataset(tmp_path, limit=2)] == ["a10", "a2"]
+    assert len(FolderDataset(tmp_path, limit=2)) == 2
+
+
+def test_ignore_maps_are_optional_for_each_image(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    add_image(tmp_path, "b")
+    marked = np.zeros((3, 4), bool)
+    marked[0, 3] = True
+    save(tmp_path / "ignore" / "b.png", marked)
+    plain, partly = FolderDataset(tmp_path)
+    assert not plain.ignore.any()
+    np.testing.assert_array_equal(partly.ignore, marked)
+
+
+def test_panoptic_maps_come_before_masks_and_their_void_is_ignored(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    colours = np.zeros((3, 4, 3), np.uint8)
+    colours[:, 1] = (7, 0, 0)
+    colours[:, 2:] = (3, 2, 1)
+    save(tmp_path / "panoptic" / "a.png", colours)
+    (sample,) = FolderDataset(tmp_path)
+    assert sample.void == 0
+    assert sample.labels[0].tolist() == [0, 7, 3 + 2 * 256 + 65536, 3 + 2 * 256 + 65536]
+    np.testing.assert_array_equal(sample.ignore, sample.labels == 0)
+    assert np.flatnonzero(instance_boundaries(sample.labels, sample.ignore, sample.void)[0]).tolist() == [1]
+
+
+def test_a_photo_lying_on_its_side_is_turned_before_its_size_is_compared(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter to see it upright
+    save(tmp_path / "images" / "a.png", np.zeros((4, 3, 3), np.uint8), exif=exif)
+    (sample,) = FolderDataset(tmp_path)
+    assert sample.image.shape[:2] == sample.labels.shape == (3, 4)
+
+
+def test_a_mask_of_another_size_is_refused_and_both_files_are_named(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    save(tmp_path / "images" / "a.png", np.zeros((4, 3, 3), np.uint8))
+    (sample,) = FolderDataset(tmp_path)
+    with pytest.raises(DataError, match=r"masks/a\.png is 3 x 4 .*images/a\.png is 4 x 3"):
+        _ = sample.labels
+
+
+def test_an_ignore_map_of_another_size_is_refused(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    save(tmp_path / "ignore" / "a.png", np.zeros((4, 3), bool))
+    (sample,) = FolderDataset(tmp_path)
+    with pytest.raises(DataError, match=r"ignore/a\.png is 4 x 3"):
+        _ = sample.ignore
+
+
+def test_a_folder_that_is_no_data_set_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"images is not a folder; a labelled folder has images/"):
+        FolderDataset(tmp_path)
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"No image in .*images: looked for .*\.jpg"):
+        FolderDataset(tmp_path)
+    save(tmp_path / "images" / "a.png", np.zeros((3, 4, 3), np.uint8))
+    with pytest.raises(DataError, match="neither panoptic/ nor masks/"):
+        FolderDataset(tmp_path)
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match=r"1 of 1 images have no truth: .*a\.png is missing"):
+        FolderDataset(tmp_path)
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    add_image(tmp_path, "a", suffix=".jpg")
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png .* one stem"):
+        FolderDataset(tmp_path)
+
+
+def test_truth_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    save(tmp_path / "masks" / "a.png", np.zeros((3, 4, 3), np.uint8))
+    (sample,) = FolderDataset(tmp_path)
+    with pytest.raises(DataError, match="mode RGB"):
+        _ = sample.labels
+    save(tmp_path / "panoptic" / "a.png", np.zeros((3, 4), np.uint8))
+    (sample,) = FolderDataset(tmp_path)
+    with pytest.raises(DataError, match="mode L"):
+        _ = sample.labels
+    (tmp_path / "panoptic" / "a.png").write_bytes(b"no picture")
+    (sample,) = FolderDataset(tmp_path)
+    with pytest.raises(DataError, match="cannot be read"):
+        _ = sample.labels
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the labelled photos are not beside this checkout")
+@pytest.mark.parametrize(("name", "images"), [("coco_panoptic", 29), ("coco_instances", 66), ("nuts", 18)])
+def test_the_shared_sets_can_be_read(name: str, images: int) -> None:
+    dataset = FolderDataset(SHARED / name)
+    assert len(dataset) == images
+    sample = next(iter(dataset))
+    assert sample.labels.shape == sample.image.shape[:2] == sample.ignore.shape
+    assert instance_boundaries(sample.labels, sample.ignore, sample.void).any()
