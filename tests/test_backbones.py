@@ -77,6 +77,12 @@ def test_levels_of_sd15_follow_its_grids():
     assert [name.split(".")[0] for name in levels] == ["down_blocks"] * 6 + ["mid_block"] + ["up_blocks"] * 9
 
 
+def test_blocks_that_attend_only_to_the_text_are_not_self_attention():
+    network = tiny_models.unet(8, only_cross_attention=(True, False, False))
+    stages = {".".join(name.split(".")[:2]) for name in unet.attention_levels(network)}
+    assert stages == {"down_blocks.1", "mid_block.attentions", "up_blocks.1"}
+
+
 def test_importing_the_table_loads_no_torch():
     code = "import sys, tracedge.backbones; print({'torch', 'diffusers', 'huggingface_hub'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -173,7 +179,7 @@ def test_encoding_is_the_mode_shifted_and_scaled_and_deterministic(tiny_backbone
     assert torch.equal(backbone.encode(images), backbone.encode(images))
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 16, 24), (3, 16, 16), (1, 1, 16, 16)])
+@pytest.mark.parametrize("shape", [(1, 3, 16, 24), (3, 16, 16), (1, 1, 16, 16), (1, 3, 1, 16, 16)])
 def test_images_that_do_not_fit_are_refused(tiny_backbone, shape):
     with pytest.raises(SettingsError, match=r"multiples of 16, got"):
         tiny_backbone("sd15").encode(torch.zeros(shape))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracedge.emergence import RULES, EmergenceTracker, emergence_scores, instance_emergence_point
+from tracedge.emergence import RULES, EmergenceTracker, emergence_scores, instance_emergence_point, is_settled
 from tracedge.errors import SettingsError
 
 STEPS = [0, 100, 200, 300, 400, 500, 600, 700, 800, 900]
@@ -89,3 +89,12 @@ def test_a_curve_needs_two_timesteps(curve):
 def test_an_unknown_rule_is_refused():
     with pytest.raises(SettingsError, match="first_peak"):
         instance_emergence_point([0, 1], [0, 1], rule="best")
+
+
+def test_a_choice_is_settled_only_when_nothing_later_can_change_it():
+    rising, peaked = [0, 0.3, 0.9], [0, 0.3, 0.9, 0.4]
+    assert not is_settled([0, 100, 200], rising, "first_peak", 300)
+    assert is_settled([0, 100, 200, 300], peaked, "first_peak", 400)
+    assert not is_settled([0, 100, 200, 300], peaked, "argmax", 400)
+    assert is_settled([0, 250, 500], [0, 0.1, 0.2], "bounded", 750)
+    assert not is_settled([0], [0.0], "first_peak", 100)

@@ -1,3 +1,41 @@
-"""tracedge: instance edges read out of the self-attention of diffusion models, with no labels."""
+"""tracedge: instance edges read out of the self-attention of diffusion models, with no labels.
+
+>>> import tracedge
+>>> edges = tracedge.EdgeTeacher("mini")("photo.jpg")  # doctest: +SKIP
+
+Importing this loads no torch: each public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracedge.backbones import load_backbone
+    from tracedge.errors import TracedgeError
+    from tracedge.images import load_image
+    from tracedge.maps import EdgeMap
+    from tracedge.teacher import EdgeTeacher, TeacherSettings
 
 __version__ = "0.1.0"
+__all__ = ["EdgeMap", "EdgeTeacher", "TeacherSettings", "TracedgeError", "load_backbone", "load_image"]
+
+_HOMES = {
+    "EdgeMap": "tracedge.maps",
+    "EdgeTeacher": "tracedge.teacher",
+    "TeacherSettings": "tracedge.teacher",
+    "TracedgeError": "tracedge.errors",
+    "load_backbone": "tracedge.backbones",
+    "load_image": "tracedge.images",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tracedge' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

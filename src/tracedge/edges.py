@@ -32,14 +32,14 @@ def normalise(edges: Map, quantile: float = 0.995) -> Map:
 def edge_direction(edges: Map, sigma: float = 2.0) -> NDArray[np.float32]:
     """(H, W) angle in radians of the normal of the ridge through each pixel; 0 points along the columns, pi / 2 down the rows.
 
-    From the second derivatives of the smoothed map: across a ridge the curvature is most negative.
+    The main axis of the structure tensor (squared gradients, averaged over a Gaussian of `sigma` pixels): gradients on
+    the two flanks of a ridge are opposite, their squares agree, so crest and flanks get the same normal.
     """
-    smooth = gaussian_filter(edges.astype(np.float32), sigma, mode="nearest")
-    down, right = np.gradient(smooth)
-    down_down, down_right = np.gradient(down)
-    right_right = np.gradient(right, axis=1)
-    # the eigenvector of the Hessian with the smaller eigenvalue
-    return (np.arctan2(2 * down_right, right_right - down_down) / 2 + np.pi / 2).astype(np.float32)
+    down, right = np.gradient(gaussian_filter(edges.astype(np.float32), sigma / 2, mode="nearest"))
+    down_down, down_right, right_right = (
+        gaussian_filter(product, sigma, mode="nearest") for product in (down * down, down * right, right * right)
+    )
+    return (np.arctan2(2 * down_right, right_right - down_down) / 2).astype(np.float32)
 
 
 def non_maximum_suppression(edges: Map, sigma: float = 2.0, multiplier: float = 1.01) -> Map:

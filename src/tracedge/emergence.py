@@ -42,10 +42,18 @@ def first_peak(timesteps: Sequence[float], divergences: Sequence[float]) -> int:
 
 def bounded(timesteps: Sequence[float], divergences: Sequence[float]) -> int:
     """The largest divergence among timesteps up to NOISE_BOUND."""
-    return argmax(timesteps, [d if t <= NOISE_BOUND or i == 1 else -1.0 for i, (t, d) in enumerate(zip(timesteps, divergences, strict=True))])
+    last = max(2, sum(timestep <= NOISE_BOUND for timestep in timesteps))
+    return argmax(timesteps[:last], divergences[:last])
 
 
 RULES: dict[str, Rule] = {"argmax": argmax, "first_peak": first_peak, "bounded": bounded}
+
+
+def is_settled(timesteps: Sequence[float], divergences: Sequence[float], rule: str, following: float) -> bool:
+    """Whether no later timestep can change the choice: not even an infinite divergence at the `following` one would."""
+    if len(divergences) < 2:
+        return False
+    return RULES[rule]([*timesteps, following], [*divergences, float("inf")]) == RULES[rule](timesteps, divergences)
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,10 @@ class EmergenceTracker:
             if RULES[self.rule](self._timesteps, curve) == len(curve) - 1:
                 self._best[image] = attention[image]
                 self._held[image] = len(curve) - 1
+
+    def is_settled(self, following: float) -> bool:
+        """Whether the choice of every image stands, whatever the `following` timestep would bring: the walk may end."""
+        return bool(self._curves) and all(is_settled(self._timesteps, curve, self.rule, following) for curve in self._curves)
 
     def finish(self) -> tuple[list[Emergence], Tensor, list[bool]]:
         """The choice for each image, the maps held (B, N, N), and whether each is the map of the choice.

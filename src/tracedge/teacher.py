@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, overload
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,9 +23,9 @@ from tracedge.fit import Fit
 from tracedge.images import ImageSource, content_hash, load_image
 from tracedge.maps import EdgeMap
 from tracedge.placement import place_edges
-from tracedge.tiling import blend_tiles, tiles
+from tracedge.tiling import Box, blend_tiles, tiles
 
-Image = NDArray[np.uint8]
+Image = NDArray[Any]
 Attention = tuple[Tensor, tuple[int, int]]
 
 
@@ -39,7 +39,8 @@ class TeacherSettings:
     many times `size` the picture is also read in overlapping tiles, at the chosen timestep, so that small objects are not
     lost (1: never; None: 2 for pictures at least twice as long as `size`). neighbours, symmetric: see
     `attention_boundary_divergence`. snap: place edges on the picture's own contours inside a token's width
-    (`tracedge.placement`). seed: of the noise.
+    (`tracedge.placement`). early_stop: end the walk over timesteps as soon as no later one can change the choice (the curve
+    then ends there too). seed: of the noise.
     """
 
     stride: int = 100
@@ -52,6 +53,7 @@ class TeacherSettings:
     neighbours: int = 4
     symmetric: bool = False
     snap: bool = True
+    early_stop: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,6 +72,17 @@ class TeacherSettings:
             raise SettingsError(f"neighbours must be 4 or 8, got {self.neighbours}")
 
 
+@dataclass(frozen=True)
+class _View:
+    """A picture, or a tile of one, as the model sees it: latents (1, C, h, w) and E draws of noise (E, C, h, w)."""
+
+    image: Image
+    name: str
+    fit: Fit
+    latents: Tensor
+    noise: Tensor
+
+
 class EdgeTeacher:
     """Instance edges of images, read out of a diffusion model's self-attention. No training, no labels.
 
@@ -78,8 +91,7 @@ class EdgeTeacher:
         settings: keyword arguments of `TeacherSettings`, or `settings=TeacherSettings(...)`.
         device, dtype, local_files_only: for `load_backbone`.
 
-    >>> import numpy as np
-    >>> teacher = EdgeTeacher("mini", timestep=200, size=64)
+    >>>     >>> teacher = EdgeTeacher("mini", timestep=200, size=64)
     >>> teacher(np.zeros((48, 64, 3), np.uint8)).shape
     (48, 64)
     """
@@ -140,52 +152,73 @@ class EdgeTeacher:
     @torch.no_grad()
     def _edges_of_batch(self, images: list[Image]) -> list[EdgeMap]:
         """Images of one size, (H, W, 3) uint8 each."""
-        # 1. The whole picture, at the size the model was made for.
-        hashes = [content_hash(image) for image in images]
-        pixels = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2) / 255  # (B, 3, H, W)
-        fit = Fit(tuple(pixels.shape[-2:]), self.size, self.backbone.multiple_of)
-        latents = self.backbone.encode(fit.apply(pixels))  # (B, C, h, w)
-        noise = [self._noise(name, latents.shape[1:]) for name in hashes]  # B x (E, C, h, w)
+        # 1. The whole picture, at the size the model was made for, and the noise of each.
+        views = [self._view(image) for image in images]
+        latents = torch.cat([view.latents for view in views])  # (B, C, h, w)
 
         # 2. Noise it step by step, and find where instances emerge.
-        points, attention, grid_hw = self._emerge(latents, noise)
+        points, attention, grid_hw = self._emerge(latents, [view.noise for view in views])  # (B, N, N)
 
-        # 3. Where the attention of opposite neighbours parts, there is an edge.
-        coarse = fit.undo(self._divergence(attention, grid_hw)).numpy()  # (B, H, W)
+        # 3. Where the attention of opposite neighbours parts there is an edge; place it, scale it.
+        return [
+            self._edge_map(view, point, attention[index : index + 1], grid_hw)
+            for index, (view, point) in enumerate(zip(views, points, strict=True))
+        ]
 
-        # 4. The same in tiles of a larger picture, at the timestep found, for what is small.
-        fine = self._zoomed(pixels, points, hashes)
-
-        # 5. Place the edges on the picture's own contours, and scale to [0, 1].
+    @torch.no_grad()
+    def sweep(self, image: ImageSource) -> list[EdgeMap]:
+        """The edges at every timestep of the stride, each with the whole curve: to study how the step is chosen."""
+        view = self._view(load_image(image))
+        tracker = EmergenceTracker(self.settings.rule, self.settings.measure)
         maps = []
-        for index, (image, point) in enumerate(zip(images, points, strict=True)):
-            divergence = coarse[index] if fine is None else (coarse[index] + fine[index]) / 2
-            token = max(image.shape[0] / grid_hw[0], image.shape[1] / grid_hw[1])
-            edges = place_edges(image, divergence, token) if self.settings.snap else divergence
-            curve = (point.timesteps, point.divergences) if len(point.timesteps) > 1 else ((), ())
-            maps.append(EdgeMap(normalise(edges), point.timestep, point.margin, *curve, settings=self.provenance))
-        return maps
+        for timestep, attention, grid_hw in self._walk(view):
+            tracker.update(timestep, attention, grid_hw)
+            maps.append(self._edge_map(view, Emergence(0, (timestep,), (0.0,), 0.0), attention, grid_hw))
+        curve = tracker.finish()[0][0]
+        return [replace(found, timesteps=curve.timesteps, divergences=curve.divergences) for found in maps]
 
+    @torch.no_grad()
     def curve_maps(self, image: ImageSource) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
-        """Every step of the walk for one image: timestep, map (N, N), grid (h, w). For looking at, see `tracedge inspect`."""
-        loaded = load_image(image)
-        pixels = torch.from_numpy(loaded).permute(2, 0, 1)[None] / 255
-        latents = self.backbone.encode(Fit(loaded.shape[:2], self.size, self.backbone.multiple_of).apply(pixels))
-        noise = [self._noise(content_hash(loaded), latents.shape[1:])]
-        for timestep in self.backbone.timesteps(self.settings.stride).tolist():
-            attention, grid_hw = self._attention(latents, noise, [timestep])
+        """Every step of the walk for one image: timestep, map (N, N), grid (h, w). For looking at: `tracedge inspect`."""
+        for timestep, attention, grid_hw in self._walk(self._view(load_image(image))):
             yield timestep, attention[0], grid_hw
 
+    def _walk(self, view: _View) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
+        for timestep in self.backbone.timesteps(self.settings.stride).tolist():
+            yield timestep, *self._attention(view.latents, [view.noise], timestep)
+
+    def _view(self, image: Image) -> _View:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
+        fit = Fit(image.shape[:2], self.size, self.backbone.multiple_of)
+        latents = self.backbone.encode(fit.apply(pixels))
+        name = content_hash(image)
+        return _View(image, name, fit, latents, self._noise(name, latents.shape[1:]))
+
+    def _edge_map(self, view: _View, point: Emergence, attention: Tensor, grid_hw: tuple[int, int]) -> EdgeMap:
+        """From the map (1, N, N) at the chosen timestep to the edges of one image."""
+        # 1. Divergence of the whole picture, and of its tiles where it is large enough.
+        divergence = view.fit.undo(self._divergence(attention, grid_hw))[0].numpy()  # (H, W)
+        boxes = self._tiles(view.image)
+        if boxes:
+            divergence = (divergence + blend_tiles([(box, self._divergence_of_tile(view, box, point)) for box in boxes])) / 2
+
+        # 2. On the picture's own contours, and in [0, 1].
+        token = max(side / cells for side, cells in zip(view.image.shape[:2], grid_hw, strict=True))
+        edges = place_edges(view.image, divergence, token) if self.settings.snap else divergence
+        curve = (point.timesteps, point.divergences) if len(point.timesteps) > 1 else ((), ())
+        return EdgeMap(normalise(edges), point.timestep, point.margin, *curve, settings=self.provenance)
+
     def _noise(self, name: str, shape: Sequence[int]) -> Tensor:
-        """(E, ...) noise of one image, drawn on the CPU from the seed and the image alone."""
-        generator = torch.Generator().manual_seed((int(name[:15], 16) + self.settings.seed * 0x9E3779B97F4A7C15) % 2**63)
+        """(E, ...) noise of one image or tile, drawn on the CPU from the seed and the image alone."""
+        digest = hashlib.sha256(f"{self.settings.seed} {name}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
         return torch.randn(self.settings.ensemble, *shape, generator=generator)
 
-    def _attention(self, latents: Tensor, noise: list[Tensor], timesteps: list[float]) -> Attention:
-        """Maps (B, N, N) of clean latents (B, C, h, w), each at its own timestep, averaged over the noise draws."""
-        timestep = torch.tensor(timesteps * (len(latents) // len(timesteps)))
+    def _attention(self, latents: Tensor, noise: list[Tensor], at: float) -> Attention:
+        """Maps (B, N, N) of clean latents (B, C, h, w) at a timestep, averaged over the noise draws."""
+        timestep = torch.full((len(latents),), at)
         total: Tensor | None = None
-        draws = 1 if not timestep.any() else self.settings.ensemble  # a clean latent has no noise to average over
+        draws = 1 if at == 0 else self.settings.ensemble  # a clean latent has no noise to average over
         for draw in range(draws):
             drawn = torch.stack([each[draw] for each in noise])
             attention, grid_hw = fused_attention(
@@ -199,16 +232,18 @@ class EdgeTeacher:
         """The emergence point of each image, and the map there."""
         if self.settings.timestep is not None:
             fixed = float(self.settings.timestep)
-            attention, grid_hw = self._attention(latents, noise, [fixed])
+            attention, grid_hw = self._attention(latents, noise, fixed)
             return [Emergence(0, (fixed,), (0.0,), 0.0)] * len(latents), attention, grid_hw
         tracker = EmergenceTracker(self.settings.rule, self.settings.measure)
         for timestep in self.backbone.timesteps(self.settings.stride).tolist():
-            attention, grid_hw = self._attention(latents, noise, [timestep])
+            if self.settings.early_stop and tracker.is_settled(timestep):
+                break
+            attention, grid_hw = self._attention(latents, noise, timestep)
             tracker.update(timestep, attention, grid_hw)
         points, best, is_choice = tracker.finish()
         for index in [i for i, right in enumerate(is_choice) if not right]:
             only = slice(index, index + 1)
-            best[only], _ = self._attention(latents[only], noise[only], [points[index].timestep])
+            best[only], _ = self._attention(latents[only], noise[only], points[index].timestep)
         return points, best, grid_hw
 
     def _divergence(self, attention: Tensor, grid_hw: tuple[int, int]) -> Tensor:
@@ -216,22 +251,17 @@ class EdgeTeacher:
             attention, grid_hw, neighbours=self.settings.neighbours, measure="kl", symmetric=self.settings.symmetric
         ).cpu()
 
-    def _zoomed(self, pixels: Tensor, points: list[Emergence], hashes: list[str]) -> list[NDArray[np.float32]] | None:
-        """ABDiv (H, W) of each image at `zoom` times the size, tile by tile; None where the picture is too small for it."""
-        height, width = pixels.shape[-2:]
-        zoom = self.settings.zoom or (2 if max(height, width) >= 2 * self.size else 1)
+    def _tiles(self, image: Image) -> list[Box]:
+        """Boxes of the picture that are seen at `size` each, so that together they show it at `zoom` times the size."""
+        longest = max(image.shape[:2])
+        zoom = self.settings.zoom or (2 if longest >= 2 * self.size else 1)
         if zoom == 1:
-            return None
-        side = -(-max(height, width) // zoom)  # a tile is seen at `size`, so the picture at zoom x size
-        boxes = tiles((height, width), side, side // 4)
-        found = []
-        for index, (point, name) in enumerate(zip(points, hashes, strict=True)):
-            parts = []
-            for number, (top, left, bottom, right) in enumerate(boxes):
-                fit = Fit((bottom - top, right - left), self.size, self.backbone.multiple_of)
-                latents = self.backbone.encode(fit.apply(pixels[index : index + 1, :, top:bottom, left:right]))
-                noise = [self._noise(content_hash(np.frombuffer(f"{name}{number}".encode(), np.uint8)), latents.shape[1:])]
-                attention, grid_hw = self._attention(latents, noise, [point.timestep])
-                parts.append(((top, left, bottom, right), fit.undo(self._divergence(attention, grid_hw))[0].numpy()))
-            found.append(blend_tiles(parts))
-        return found
+            return []
+        side = -(-longest // zoom)
+        return tiles(image.shape[:2], side, side // 4)
+
+    def _divergence_of_tile(self, view: _View, box: Box, point: Emergence) -> Image:
+        top, left, bottom, right = box
+        tile = self._view(view.image[top:bottom, left:right].copy())
+        attention, grid_hw = self._attention(tile.latents, [tile.noise], point.timestep)
+        return tile.fit.undo(self._divergence(attention, grid_hw))[0].numpy()

@@ -71,11 +71,10 @@ class MiniBackbone:
         px: int,
         settings: dict[str, object],
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.name = str(settings.get("name", "mini"))
-        self.network = network.to(device=device, dtype=dtype).eval().requires_grad_(False)
-        self.device, self.dtype = torch.device(device), dtype
+        self.network = network.to(device=device).eval().requires_grad_(False)
+        self.device, self.dtype = torch.device(device), network.dtype
         self.px, self.settings = px, settings
         self.patch = int(network.config.patch_size)
         self.multiple_of = self.patch
@@ -131,10 +130,11 @@ def load_mini(
             use_safetensors=True,
             output_loading_info=True,
             low_cpu_mem_usage=False,
+            torch_dtype=dtype,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} does not hold a mini model ({CARD} and transformer/): {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if wrong or not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
         raise CheckpointError(f"the weights in {folder} do not fit their config: {wrong or 'some are not finite'}")
-    return MiniBackbone(network, px=int(card["px"]), settings=dict(card["settings"]), device=device, dtype=dtype)
+    return MiniBackbone(network, px=int(card["px"]), settings=dict(card["settings"]), device=device)

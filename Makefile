@@ -1,0 +1,37 @@
+# Everything a newcomer needs; `make` alone prints this list. Needs python3 (3.11 or newer) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:  ## Print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+env: $(READY)  ## Make the virtual environment in .venv (torch: the CPU build that the constraints name)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+demo: env  ## Instance edges of a real photo, offline: edges, overlay and attention picture in out/demo
+	$(BIN)/python examples/demo.py out/demo
+
+test: env  ## All fast tests
+	$(BIN)/python -m pytest
+
+test-slow: env  ## The slow tests too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: env  ## Lint, format and types
+	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check src tests examples
+	$(BIN)/mypy
+
+clean:  ## Remove the environment and outputs
+	rm -rf $(VENV) out build .pytest_cache .hypothesis .mypy_cache .ruff_cache
+
+.PHONY: help env demo test test-slow check clean
+.DEFAULT_GOAL := help

@@ -1,0 +1,96 @@
+"""How well the timestep is chosen: each fixed step, each rule, and the best that any choice could reach.
+
+*Regret* is the ODS at the best fixed step of the set minus the ODS at the steps a rule chose, image by image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tracedge.emergence import RULES, instance_emergence_point
+from tracedge.errors import SettingsError
+from tracedge.evaluation.edges import LabelledImages
+from tracedge.maps import EdgeMap
+from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, edge_scores, instance_boundaries, score_image
+
+
+@dataclass(frozen=True)
+class TimestepRow:
+    """One way to choose the step. regret is None for fixed steps and the oracle. mean_timestep: over the images."""
+
+    choice: str
+    ods: float
+    ois: float
+    regret: float | None
+    mean_timestep: float
+
+
+def evaluate_timesteps(
+    dataset: LabelledImages,
+    sweep: Callable[[object], list[EdgeMap]],
+    protocol: EdgeProtocol = STANDARD,
+    progress: Callable[[int], None] | None = None,
+) -> list[TimestepRow]:
+    """Score the edges of every timestep on every image, and then every rule on the same counts.
+
+    Args:
+        dataset: images with truth.
+        sweep: image -> its edges at each timestep, with the whole curve (`EdgeTeacher.sweep`).
+        protocol: how edges are scored.
+        progress: called with the number of images done.
+
+    Returns:
+        A row for each fixed step, then for each rule of `tracedge.emergence.RULES`, then "per-image best": the step
+        with the best F of each image, which knows the truth.
+
+    Raises:
+        SettingsError: an empty data set.
+    """
+    counts: list[list[EdgeCounts]] = []
+    curves: list[EdgeMap] = []
+    for done, sample in enumerate(dataset, start=1):
+        truth = instance_boundaries(sample.labels, sample.ignore, sample.void)
+        maps = sweep(sample.image)
+        counts.append([score_image(found.edges, truth, sample.ignore, protocol) for found in maps])
+        curves.append(maps[0])
+        if progress is not None:
+            progress(done)
+    if not counts:
+        raise SettingsError("there is no image to evaluate")
+    timesteps = curves[0].timesteps
+    fixed = [_row(f"t = {t:g}", counts, [i] * len(counts), timesteps) for i, t in enumerate(timesteps)]
+    best = max(row.ods for row in fixed)
+    rows = list(fixed)
+    for rule in RULES:
+        chosen = [instance_emergence_point(found.timesteps, found.divergences, rule).index for found in curves]
+        rows.append(_row(f"rule {rule}", counts, chosen, timesteps, best))
+    oracle = [max(range(len(timesteps)), key=lambda i, image=image: _best_f(image[i], protocol)) for image in counts]  # type: ignore[misc]
+    return [*rows, _row("per-image best", counts, oracle, timesteps)]
+
+
+def _best_f(counts: EdgeCounts, protocol: EdgeProtocol) -> float:
+    scores = EdgeScores(protocol)
+    scores.add(counts)
+    return scores.compute().ois
+
+
+def _row(
+    choice: str,
+    counts: Sequence[Sequence[EdgeCounts]],
+    chosen: Sequence[int],
+    timesteps: Sequence[float],
+    best: float | None = None,
+) -> TimestepRow:
+    figures = edge_scores(image[index] for image, index in zip(counts, chosen, strict=True))
+    mean = sum(timesteps[index] for index in chosen) / len(chosen)
+    return TimestepRow(choice, figures.ods, figures.ois, None if best is None else best - figures.ods, mean)
+
+
+def timesteps_markdown(rows: Iterable[TimestepRow]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| step | ODS | OIS | regret | mean t |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        regret = "" if row.regret is None else f"{row.regret:+.3f}"
+        lines.append(f"| {row.choice} | {row.ods:.3f} | {row.ois:.3f} | {regret} | {row.mean_timestep:.0f} |")
+    return "\n".join(lines) + "\n"
