@@ -1,6 +1,6 @@
 """The main job on a real photo, offline: scikit-image's coins, whose objects nearly touch.
 
-    python examples/demo.py OUTPUT_FOLDER
+python examples/demo.py OUTPUT_FOLDER
 """
 
 import sys

@@ -45,7 +45,9 @@ def test_the_margin_is_the_lead_over_the_runner_up_as_a_share():
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), steps=st.integers(2, 7), images=st.integers(1, 3), rule=st.sampled_from(sorted(RULES)))
+@given(
+    seed=st.integers(0, 10**6), steps=st.integers(2, 7), images=st.integers(1, 3), rule=st.sampled_from(sorted(RULES))
+)
 def test_streaming_equals_the_plain_form(seed, steps, images, rule):
     generator = torch.Generator().manual_seed(seed)
     maps = (3 * torch.randn(steps, images, 6, 6, generator=generator)).softmax(-1)

@@ -126,10 +126,10 @@ def test_other_programs_read_the_same_16_bits(tmp_path):
 
 
 def test_other_programs_read_the_same_8_bits(tmp_path):
-    write_png8(tmp_path / "a.png", np.array([[0, 0.5, 1]], np.float32))
+    write_png8(tmp_path / "a.png", np.array([[0, 0.01, 0.5, 0.99, 1]], np.float32))
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "L"
-        assert np.asarray(image).tolist() == [[0, 128, 255]]
+        assert np.asarray(image).tolist() == [[0, 3, 128, 252, 255]]
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3)])

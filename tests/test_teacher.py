@@ -61,7 +61,8 @@ def test_two_runs_give_equal_bytes_and_another_seed_other_edges(backbone, scene)
 
 def test_at_timestep_zero_the_seed_does_not_matter(backbone, scene):
     assert np.array_equal(
-        EdgeTeacher(backbone, timestep=0, ensemble=3)(scene).edges, EdgeTeacher(backbone, timestep=0, seed=5)(scene).edges
+        EdgeTeacher(backbone, timestep=0, ensemble=3)(scene).edges,
+        EdgeTeacher(backbone, timestep=0, seed=5)(scene).edges,
     )
 
 
@@ -139,6 +140,12 @@ class Oracle:
     def denoise(self, latents, timestep):
         return self.network["block"](latents)
 
+    def clean_and_noise(self, latents, timestep, prediction):
+        return latents, latents
+
+    def log_snr(self, timestep):
+        return -timestep
+
 
 def test_with_oracle_attention_the_edges_are_the_borders_of_two_touching_squares():
     image = np.full((64, 64, 3), 20, np.uint8)
@@ -186,3 +193,20 @@ def test_stopping_early_does_not_change_the_edges(backbone, scene):
     assert early.timestep == whole.timestep
     assert early.divergences == whole.divergences[: len(early.divergences)]
     assert np.array_equal(early.edges, whole.edges)
+
+
+def test_inversion_needs_no_noise_and_agrees_with_a_fixed_timestep(backbone, scene):
+    found = EdgeTeacher(backbone, inversion=True, stride=300)(scene)
+    other_seed = EdgeTeacher(backbone, inversion=True, stride=300, seed=1)(scene)
+    fixed = EdgeTeacher(backbone, inversion=True, stride=300, timestep=found.timestep)(scene)
+    assert np.array_equal(found.edges, other_seed.edges)
+    assert np.array_equal(found.edges, fixed.edges)
+    assert not np.array_equal(found.edges, EdgeTeacher(backbone, timestep=found.timestep)(scene).edges)
+
+
+def test_timesteps_in_one_batch_give_the_same_edges_as_one_by_one(backbone, scene, monkeypatch):
+    alone = EdgeTeacher(backbone, early_stop=False)(scene)
+    monkeypatch.setattr("tracedge.teacher._steps_in_a_batch", lambda attention: 4)
+    batched = EdgeTeacher(backbone, early_stop=False)(scene)
+    assert batched.divergences == pytest.approx(alone.divergences, rel=1e-4)
+    np.testing.assert_allclose(batched.edges, alone.edges, atol=1e-3)

@@ -81,7 +81,11 @@ def record_attention(source: AttentionSource, latent_hw: tuple[int, int], reduce
         if place is None:
             return
         image, grid_hw = place
-        if image.stop > query.shape[-2] or image.stop > key.shape[-2] or image.stop - image.start != grid_hw[0] * grid_hw[1]:
+        if (
+            image.stop > query.shape[-2]
+            or image.stop > key.shape[-2]
+            or image.stop - image.start != grid_hw[0] * grid_hw[1]
+        ):
             raise RecordingError(
                 f"{source.name}: block {stack[-1]} has {query.shape[-2]} queries and {key.shape[-2]} keys, "
                 f"which cannot hold a {grid_hw[0]} x {grid_hw[1]} grid of image tokens"
@@ -194,7 +198,8 @@ class FusedAttention:
 def add_upsampled(fused: Tensor, grid_hw: tuple[int, int], small: Tensor, small_hw: tuple[int, int]) -> None:
     """Add a map of a smaller grid, (B, n, n), to one of a larger grid, (B, N, N), in place: keys, then queries, bilinearly.
 
-    Bilinear weights of a row of keys need not sum to the ratio of the grids at the border, so each row keeps its own sum.
+    Bilinear weights need not sum to the ratio of the grids at the border, so each row (of the sum over the small grid's
+    blocks) keeps its own sum.
     """
     batch, tokens = small.shape[0], grid_hw[0] * grid_hw[1]
     sums = small.sum(dim=-1, keepdim=True)
@@ -209,6 +214,6 @@ def add_upsampled(fused: Tensor, grid_hw: tuple[int, int], small: Tensor, small_
 
 def fused_attention(backbone: Backbone, latents: Tensor, timestep: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """SA(X_t) of latents (B, C, h, w) at timesteps (B,): (B, N, N), rows sum to 1, and the grid (h', w')."""
-    with torch.no_grad(), record_attention(backbone, tuple(latents.shape[-2:]), FusedAttention()) as taken:
+    with torch.no_grad(), record_attention(backbone, (latents.shape[-2], latents.shape[-1]), FusedAttention()) as taken:
         backbone.denoise(latents, timestep)
     return taken.result()

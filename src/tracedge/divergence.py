@@ -47,7 +47,9 @@ def attention_boundary_divergence(
     tensor([[[0., 2., 2., 0.]]])
     """
     if attention.ndim != 3 or attention.shape[1] != attention.shape[2] or attention.shape[1] != grid_hw[0] * grid_hw[1]:
-        raise SettingsError(f"expected attention (B, N, N) with N = {grid_hw[0]} x {grid_hw[1]}, got {tuple(attention.shape)}")
+        raise SettingsError(
+            f"expected attention (B, N, N) with N = {grid_hw[0]} x {grid_hw[1]}, got {tuple(attention.shape)}"
+        )
     if neighbours not in (4, 8):
         raise SettingsError(f"neighbours must be 4 or 8, got {neighbours}")
     compare = criterion(measure)

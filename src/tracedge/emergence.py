@@ -82,7 +82,9 @@ def emergence_scores(attention: Tensor, grid_hw: tuple[int, int], measure: str =
     return torch.cat([steps.new_zeros(1), steps])
 
 
-def instance_emergence_point(timesteps: Sequence[float], divergences: Sequence[float], rule: str = "first_peak") -> Emergence:
+def instance_emergence_point(
+    timesteps: Sequence[float], divergences: Sequence[float], rule: str = "first_peak"
+) -> Emergence:
     """Choose t* from a curve of at least two points.
 
     Raises:
@@ -94,7 +96,9 @@ def instance_emergence_point(timesteps: Sequence[float], divergences: Sequence[f
     if rule not in RULES:
         raise SettingsError(f"unknown rule {rule!r}: choose one of {', '.join(RULES)}")
     if len(timesteps) != len(divergences) or len(timesteps) < 2:
-        raise SettingsError(f"a curve needs two or more timesteps, got {len(timesteps)} with {len(divergences)} divergences")
+        raise SettingsError(
+            f"a curve needs two or more timesteps, got {len(timesteps)} with {len(divergences)} divergences"
+        )
     index = RULES[rule](timesteps, divergences)
     chosen = divergences[index]
     others = [d for i, d in enumerate(divergences) if i != index]
@@ -136,7 +140,9 @@ class EmergenceTracker:
 
     def is_settled(self, following: float) -> bool:
         """Whether the choice of every image stands, whatever the `following` timestep would bring: the walk may end."""
-        return bool(self._curves) and all(is_settled(self._timesteps, curve, self.rule, following) for curve in self._curves)
+        return bool(self._curves) and all(
+            is_settled(self._timesteps, curve, self.rule, following) for curve in self._curves
+        )
 
     def finish(self) -> tuple[list[Emergence], Tensor, list[bool]]:
         """The choice for each image, the maps held (B, N, N), and whether each is the map of the choice.

@@ -120,7 +120,9 @@ class ImagePool:
     def __init__(self, folders: Sequence[Sequence[Path]], store_px: int) -> None:
         """folders: the picture paths of each folder. Pictures that cannot be read are left out and listed in `skipped`."""
         self.skipped: list[tuple[Path, str]] = []
-        self.groups = [group for paths in folders if (group := [x for p in paths if (x := self._read(p, store_px)) is not None])]
+        self.groups = [
+            group for paths in folders if (group := [x for p in paths if (x := self._read(p, store_px)) is not None])
+        ]
         if not self.groups:
             raise DataError("no picture could be read in the folders given: nothing to train on")
 
@@ -136,7 +138,9 @@ class ImagePool:
         height, width = image.shape[:2]
         scale = store_px / min(height, width)
         size = max(round(width * scale), store_px), max(round(height * scale), store_px)
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC))
+        return np.asarray(
+            Image.fromarray(image).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
+        )
 
     def draw(self, rng: np.random.Generator, count: int, hw: tuple[int, int], smallest_crop: float) -> Tensor:
         """(count, 3, H, W) float in [-1, 1]: random crops, mirrored at random, resized with antialiasing."""
@@ -193,7 +197,9 @@ def pretrain(
         rng = np.random.default_rng([config.seed, step])
 
         # 2. Crops, noise levels (a logit-normal that leans to little noise) and noise.
-        clean = pool.draw(rng, stage.batch, _batch_hw(rng, stage.px, config.model.patch), config.smallest_crop).to(device)
+        clean = pool.draw(rng, stage.batch, _batch_hw(rng, stage.px, config.model.patch), config.smallest_crop).to(
+            device
+        )
         sigma = torch.from_numpy(1 / (1 + np.exp(-rng.normal(-0.6, 1.1, stage.batch)))).float().to(device)
         noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(device)
         noised = torch.lerp(clean, noise, sigma[:, None, None, None])
@@ -234,9 +240,12 @@ def _batch_hw(rng: np.random.Generator, px: int, patch: int) -> tuple[int, int]:
 
 
 def _build_optimisers(network: nn.Module, config: PretrainConfig) -> tuple[torch.optim.Optimizer, ...]:
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, weight in network.named_parameters():
-        is_matrix = weight.ndim == 2 and name.startswith("transformer_blocks") and not name.endswith("scale_shift_table")
+        is_matrix = (
+            weight.ndim == 2 and name.startswith("transformer_blocks") and not name.endswith("scale_shift_table")
+        )
         (matrices if is_matrix else rest).append(weight)
     return (
         torch.optim.Muon(
@@ -293,7 +302,9 @@ def _resume(
         return 0
     tensors, metadata = read_tensors(path)
     if metadata.get("config") != json.dumps(asdict(config), sort_keys=True):
-        raise CheckpointError(f"{output} holds a run with another config: choose another output folder, or the config it has")
+        raise CheckpointError(
+            f"{output} holds a run with another config: choose another output folder, or the config it has"
+        )
     network.load_state_dict(_under("network/", tensors))
     average.update({name: weight.clone() for name, weight in _under("average/", tensors).items()})
     for number, optimiser in enumerate(optimisers):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tracedge.attention import fused_attention
 from tracedge.backbones import load_backbone
+from tracedge.backbones.inversion import invert
 from tracedge.backbones.protocol import Backbone
 from tracedge.criteria import criterion
 from tracedge.divergence import attention_boundary_divergence
@@ -40,7 +41,8 @@ class TeacherSettings:
     lost (1: never; None: 2 for pictures at least twice as long as `size`). neighbours, symmetric: see
     `attention_boundary_divergence`. snap: place edges on the picture's own contours inside a token's width
     (`tracedge.placement`). early_stop: end the walk over timesteps as soon as no later one can change the choice (the curve
-    then ends there too). seed: of the noise.
+    then ends there too). inversion: climb to each timestep by the model's own predictions instead of adding noise (each step then
+    needs the one before, and costs two forwards). seed: of the noise.
     """
 
     stride: int = 100
@@ -54,6 +56,7 @@ class TeacherSettings:
     symmetric: bool = False
     snap: bool = True
     early_stop: bool = True
+    inversion: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,11 +68,18 @@ class TeacherSettings:
         if self.timestep is not None and not 0 <= self.timestep < 1000:
             raise SettingsError(f"a timestep lies in [0, 1000), got {self.timestep}")
         if self.ensemble < 1 or (self.zoom is not None and not 1 <= self.zoom <= 16):
-            raise SettingsError(f"ensemble must be at least 1 and zoom from 1 to 16, got {self.ensemble} and {self.zoom}")
+            raise SettingsError(
+                f"ensemble must be at least 1 and zoom from 1 to 16, got {self.ensemble} and {self.zoom}"
+            )
         if self.size is not None and not 16 <= self.size <= 4096:
             raise SettingsError(f"size must be from 16 to 4096 px, got {self.size}")
         if self.neighbours not in (4, 8):
             raise SettingsError(f"neighbours must be 4 or 8, got {self.neighbours}")
+
+
+def _steps_in_a_batch(attention: Tensor) -> int:
+    """How many timesteps share a forward: one on a CPU, where a batch gains nothing; on a GPU up to 4, 1 GiB of maps."""
+    return 1 if attention.device.type == "cpu" else max(1, min(4, 2**28 // attention.numel()))
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ class EdgeTeacher:
         settings: keyword arguments of `TeacherSettings`, or `settings=TeacherSettings(...)`.
         device, dtype, local_files_only: for `load_backbone`.
 
-    >>>     >>> teacher = EdgeTeacher("mini", timestep=200, size=64)
+    >>> import numpy as np
+    >>> teacher = EdgeTeacher("mini", timestep=200, size=64)
     >>> teacher(np.zeros((48, 64, 3), np.uint8)).shape
     (48, 64)
     """
@@ -129,16 +140,16 @@ class EdgeTeacher:
         return self.settings.size or self.backbone.px
 
     @overload
-    def __call__(self, images: Sequence[ImageSource]) -> list[EdgeMap]: ...
-    @overload
     def __call__(self, images: ImageSource) -> EdgeMap: ...
-    def __call__(self, images: ImageSource | Sequence[ImageSource]) -> EdgeMap | list[EdgeMap]:
+    @overload
+    def __call__(self, images: list[Any]) -> list[EdgeMap]: ...
+    def __call__(self, images: ImageSource | list[Any]) -> EdgeMap | list[EdgeMap]:
         """Edges of one image (path, PIL image or array), or of a list of them in one batch where their sizes agree.
 
         Returns an `EdgeMap` of exactly the image's size, or a list of them in the order given. The noise of an image
         follows from its pixels and the seed, so its edges do not depend on what else is in the list, up to rounding.
         """
-        if not isinstance(images, (list, tuple)):
+        if not isinstance(images, list):
             return self([images])[0]
         loaded = [load_image(image) for image in images]
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -171,7 +182,7 @@ class EdgeTeacher:
         view = self._view(load_image(image))
         tracker = EmergenceTracker(self.settings.rule, self.settings.measure)
         maps = []
-        for timestep, attention, grid_hw in self._walk(view):
+        for timestep, attention, grid_hw in self._walk(view.latents, [view.noise]):
             tracker.update(timestep, attention, grid_hw)
             maps.append(self._edge_map(view, Emergence(0, (timestep,), (0.0,), 0.0), attention, grid_hw))
         curve = tracker.finish()[0][0]
@@ -180,12 +191,9 @@ class EdgeTeacher:
     @torch.no_grad()
     def curve_maps(self, image: ImageSource) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
         """Every step of the walk for one image: timestep, map (N, N), grid (h, w). For looking at: `tracedge inspect`."""
-        for timestep, attention, grid_hw in self._walk(self._view(load_image(image))):
+        view = self._view(load_image(image))
+        for timestep, attention, grid_hw in self._walk(view.latents, [view.noise]):
             yield timestep, attention[0], grid_hw
-
-    def _walk(self, view: _View) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
-        for timestep in self.backbone.timesteps(self.settings.stride).tolist():
-            yield timestep, *self._attention(view.latents, [view.noise], timestep)
 
     def _view(self, image: Image) -> _View:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
@@ -200,7 +208,9 @@ class EdgeTeacher:
         divergence = view.fit.undo(self._divergence(attention, grid_hw))[0].numpy()  # (H, W)
         boxes = self._tiles(view.image)
         if boxes:
-            divergence = (divergence + blend_tiles([(box, self._divergence_of_tile(view, box, point)) for box in boxes])) / 2
+            divergence = (
+                divergence + blend_tiles([(box, self._divergence_of_tile(view, box, point)) for box in boxes])
+            ) / 2
 
         # 2. On the picture's own contours, and in [0, 1].
         token = max(side / cells for side, cells in zip(view.image.shape[:2], grid_hw, strict=True))
@@ -214,15 +224,41 @@ class EdgeTeacher:
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
         return torch.randn(self.settings.ensemble, *shape, generator=generator)
 
-    def _attention(self, latents: Tensor, noise: list[Tensor], at: float) -> Attention:
-        """Maps (B, N, N) of clean latents (B, C, h, w) at a timestep, averaged over the noise draws."""
-        timestep = torch.full((len(latents),), at)
+    def _walk(self, latents: Tensor, noise: list[Tensor]) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
+        """Timestep, maps (B, N, N) and grid, for each timestep of the stride, from the clean latents (B, C, h, w) upwards."""
+        timesteps = self.backbone.timesteps(self.settings.stride)
+        if self.settings.inversion:
+            for timestep, noisy in invert(self.backbone, latents, timesteps):
+                yield timestep, *fused_attention(self.backbone, noisy, torch.full((len(latents),), timestep))
+            return
+        # Forward noising makes the steps independent: the first alone tells the maps' size, the rest go in batches.
+        attention, grid_hw = self._attention(latents, noise, timesteps[:1])
+        yield float(timesteps[0]), attention, grid_hw
+        for part in timesteps[1:].split(_steps_in_a_batch(attention)):
+            attention, grid_hw = self._attention(latents, noise, part)
+            for timestep, maps in zip(part.tolist(), attention.unflatten(0, (len(part), -1)), strict=True):
+                yield timestep, maps, grid_hw
+
+    def _attention_at(self, latents: Tensor, noise: list[Tensor], timestep: float) -> Attention:
+        """Maps (B, N, N) of clean latents (B, C, h, w) at one timestep."""
+        if not self.settings.inversion:
+            return self._attention(latents, noise, torch.tensor([timestep]))
+        below = [step for step in self.backbone.timesteps(self.settings.stride).tolist() if step < timestep]
+        for _, noisy in invert(self.backbone, latents, torch.tensor([*below, timestep])):
+            latents = noisy
+        return fused_attention(self.backbone, latents, torch.full((len(latents),), timestep))
+
+    def _attention(self, latents: Tensor, noise: list[Tensor], timesteps: Tensor) -> Attention:
+        """Maps (T B, N, N), timestep by timestep, of latents (B, C, h, w) with noise added; averaged over the draws."""
+        count = len(timesteps)
+        timestep = timesteps.repeat_interleave(len(latents))  # (T B,)
+        clean = latents.repeat(count, 1, 1, 1)
         total: Tensor | None = None
-        draws = 1 if at == 0 else self.settings.ensemble  # a clean latent has no noise to average over
+        draws = self.settings.ensemble if timesteps.any() else 1  # a clean latent has no noise to average over
         for draw in range(draws):
-            drawn = torch.stack([each[draw] for each in noise])
+            drawn = torch.stack([each[draw] for each in noise]).to(latents).repeat(count, 1, 1, 1)
             attention, grid_hw = fused_attention(
-                self.backbone, self.backbone.add_noise(latents, timestep, drawn.to(latents)), timestep
+                self.backbone, self.backbone.add_noise(clean, timestep, drawn), timestep
             )
             total = attention if total is None else total.add_(attention)
         assert total is not None
@@ -232,18 +268,17 @@ class EdgeTeacher:
         """The emergence point of each image, and the map there."""
         if self.settings.timestep is not None:
             fixed = float(self.settings.timestep)
-            attention, grid_hw = self._attention(latents, noise, fixed)
+            attention, grid_hw = self._attention_at(latents, noise, fixed)
             return [Emergence(0, (fixed,), (0.0,), 0.0)] * len(latents), attention, grid_hw
         tracker = EmergenceTracker(self.settings.rule, self.settings.measure)
-        for timestep in self.backbone.timesteps(self.settings.stride).tolist():
-            if self.settings.early_stop and tracker.is_settled(timestep):
-                break
-            attention, grid_hw = self._attention(latents, noise, timestep)
+        for timestep, attention, grid_hw in self._walk(latents, noise):
             tracker.update(timestep, attention, grid_hw)
+            if self.settings.early_stop and tracker.is_settled(timestep + self.settings.stride):
+                break
         points, best, is_choice = tracker.finish()
         for index in [i for i, right in enumerate(is_choice) if not right]:
             only = slice(index, index + 1)
-            best[only], _ = self._attention(latents[only], noise[only], points[index].timestep)
+            best[only], _ = self._attention_at(latents[only], noise[only], points[index].timestep)
         return points, best, grid_hw
 
     def _divergence(self, attention: Tensor, grid_hw: tuple[int, int]) -> Tensor:
@@ -263,5 +298,5 @@ class EdgeTeacher:
     def _divergence_of_tile(self, view: _View, box: Box, point: Emergence) -> Image:
         top, left, bottom, right = box
         tile = self._view(view.image[top:bottom, left:right].copy())
-        attention, grid_hw = self._attention(tile.latents, [tile.noise], point.timestep)
+        attention, grid_hw = self._attention_at(tile.latents, [tile.noise], point.timestep)
         return tile.fit.undo(self._divergence(attention, grid_hw))[0].numpy()

@@ -89,6 +89,9 @@ def inspect_figure(image: RGB, found: EdgeMap, steps: list[AttentionStep]) -> Fi
         axes = figure.add_subplot(grid[1, number * 3 : (number + 1) * 3])
         axes.imshow(step.colours)
         is_chosen = step.timestep == found.timestep
-        axes.set_title(f"attention at t = {step.timestep:g}" + (" = t*" if is_chosen else ""), fontweight="bold" if is_chosen else None)
+        axes.set_title(
+            f"attention at t = {step.timestep:g}" + (" = t*" if is_chosen else ""),
+            fontweight="bold" if is_chosen else None,
+        )
         axes.axis("off")
     return figure

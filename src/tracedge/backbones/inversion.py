@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,15 +17,7 @@ from tracedge.backbones.protocol import Backbone
 from tracedge.errors import SettingsError
 
 
-class Invertible(Backbone, Protocol):
-    """A backbone that can say what its predictions mean."""
-
-    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction at x_t, all (B, C, h, w), timestep (B,), says of x_0 and of the noise."""
-        ...
-
-
-def invert(backbone: Invertible, latents: Tensor, timesteps: Tensor) -> Iterator[tuple[float, Tensor]]:
+def invert(backbone: Backbone, latents: Tensor, timesteps: Tensor) -> Iterator[tuple[float, Tensor]]:
     """The latents at each timestep, going up from the clean latents by the model's own predictions.
 
     One forward of the network for each step up; a list that begins with 0 gives the clean latents first, for free.
@@ -47,7 +38,7 @@ def invert(backbone: Invertible, latents: Tensor, timesteps: Tensor) -> Iterator
     return _climb(backbone, latents, steps)
 
 
-def _climb(backbone: Invertible, latents: Tensor, steps: list[float]) -> Iterator[tuple[float, Tensor]]:
+def _climb(backbone: Backbone, latents: Tensor, steps: list[float]) -> Iterator[tuple[float, Tensor]]:
     here = torch.zeros(latents.shape[0])
     for step in steps:
         if step > float(here[0]):

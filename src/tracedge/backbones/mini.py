@@ -98,11 +98,13 @@ class MiniBackbone:
     def log_snr(self, timestep: Tensor) -> Tensor:
         return flow.log_snr(timestep)
 
-    @torch.no_grad()
+    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+        return flow.clean_and_noise(latents, timestep, prediction)
+
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        return self.network(
-            latents.to(self.device, self.dtype), timestep=timestep.to(self.device), return_dict=False
-        )[0]
+        return self.network(latents.to(self.device, self.dtype), timestep=timestep.to(self.device), return_dict=False)[
+            0
+        ]
 
 
 def save_mini(folder: Path, network: PixArtTransformer2DModel, card: dict[str, object]) -> None:

@@ -66,3 +66,7 @@ class Backbone(AttentionSource, Protocol):
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         """One forward of the network: latents (B, C, h, w), timestep (B,), prediction (B, C, h, w), null prompt."""
         ...
+
+    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
+        """What a prediction at x_t, all (B, C, h, w), timestep (B,), says of x_0 and of the noise."""
+        ...

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from tracedge.cli.backbones import backbones, download
+from tracedge.cli.bench import bench
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
 from tracedge.cli.inspect import inspect
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (edges, inspect, pretrain, scenes, backbones, download):
+for verb in (edges, inspect, pretrain, scenes, backbones, download, bench):
     app.command()(verb)
 app.add_typer(evaluate, name="evaluate")
 
@@ -37,7 +38,9 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version.")) -> None:
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version."),
+) -> None:
     """Instance edges, read out of the self-attention of diffusion models, with no labels."""
 
 

@@ -24,19 +24,28 @@ def edges(
     paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.edges.png and manifest.jsonl.")],
     backbone: option.Backbone = "mini",
-    teacher: Annotated[bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv (today the only way).")] = False,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv (today the only way).")
+    ] = False,
     timestep: option.Timestep = None,
     rule: option.Rule = "first_peak",
     stride: option.Stride = 100,
     size: option.Size = None,
     zoom: option.Zoom = None,
     ensemble: option.Ensemble = 1,
+    inversion: option.Inversion = False,
     seed: option.Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
-    kind: Annotated[list[str] | None, typer.Option(help="Also write <stem>.edges.<kind>.png: nms, thin, binary. May be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Also write <stem>.edges.<kind>.png: nms, thin, binary. May be repeated.")
+    ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write <stem>.overlay.png.")] = False,
-    npz: Annotated[bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, curve, settings.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace results of other settings in the output folder.")] = False,
+    npz: Annotated[
+        bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, curve, settings.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results of other settings in the output folder.")
+    ] = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -61,22 +70,21 @@ def edges(
 
     # 2. The predictor; what its edges depend on is what the run depends on.
     predictor = option.PredictorOptions(
-        backbone, timestep, rule, stride, size, zoom, ensemble, seed, device, dtype, local_files_only
+        backbone, timestep, rule, stride, size, zoom, ensemble, inversion, seed, device, dtype, local_files_only
     ).build()
     if not teacher:
         typer.echo(f"{backbone} has no student yet: using the training-free teacher", err=True)
 
     # 3. Run.
-    with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run:
-        with _Bar(len(jobs)) as bar:
-            summary = run.process(
-                jobs,
-                partial(load_image, max_pixels=max_pixels),
-                lambda images: [(image, found) for image, found in zip(images, predictor(images), strict=True)],
-                _write,
-                batch_size=batch_size,
-                on_progress=bar.step,
-            )
+    with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run, _Bar(len(jobs)) as bar:
+        summary = run.process(
+            jobs,
+            partial(load_image, max_pixels=max_pixels),
+            lambda images: [(image, found) for image, found in zip(images, predictor(images), strict=True)],
+            _write,
+            batch_size=batch_size,
+            on_progress=bar.step,
+        )
     # 4. Say what became of it.
     for file, error in summary.failed:
         typer.echo(f"failed: {file}: {error}", err=True)

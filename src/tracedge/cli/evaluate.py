@@ -1,6 +1,8 @@
 """``tracedge evaluate``: scores against a truth, as a table and as JSON. Parsing and printing only."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -11,63 +13,146 @@ from rich.table import Table
 
 from tracedge import __version__
 from tracedge.atomic import atomic_path
+from tracedge.cli import predictor_options as option
 from tracedge.errors import SettingsError, TracedgeError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
     from tracedge.rivals import FolderOfEdges
+    from tracedge.teacher import EdgeTeacher
 
 PREDICTION = "prediction"  # the row of --pred
-_SOFT = {PREDICTION, "sobel"}  # maps several pixels wide; Canny's lines are thin already
 
 app = typer.Typer(help="Score predictions against a truth.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``edges`` a sub-command while it is the only one."""
+Truth = Annotated[
+    list[Path], typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/); may be repeated.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")]
+Thresholds = Annotated[int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each folder.")]
 
 
 @app.command()
 def edges(
-    truth: Annotated[Path, typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/).")],
+    truth: Truth,
     pred: Annotated[Path | None, typer.Option(help="Folder with <stem>.edges.png or <stem>.png to score.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
-    thresholds: Annotated[
-        int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")
-    ] = 99,
+    backbone: Annotated[
+        str | None, typer.Option(help="Score the teacher on this model: a name, folder or hub id.")
+    ] = None,
+    timestep: Annotated[
+        list[float] | None, typer.Option(help="Also score the teacher at this fixed timestep; may be repeated.")
+    ] = None,
+    rule: option.Rule = "first_peak",
+    stride: option.Stride = 100,
+    size: option.Size = None,
+    zoom: option.Zoom = None,
+    ensemble: option.Ensemble = 1,
+    seed: option.Seed = 0,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+    json_file: JsonFile = None,
+    thresholds: Thresholds = 99,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 2,
     rivals: Annotated[bool, typer.Option(help="Score Sobel and Canny too.")] = True,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.")] = None,
+    limit: Limit = None,
     nms: Annotated[bool, typer.Option(help="Suppress non-maxima of soft maps first (all but Canny's).")] = False,
+    as_written: Annotated[
+        bool,
+        typer.Option(
+            "--bsds", help="The benchmark to the letter: truth not thinned, nothing forgiven near ignored ground."
+        ),
+    ] = False,
 ) -> None:
-    """Score instance edges: ODS, OIS, AP and clDice."""
+    """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import report_json
 
     try:
-        dataset = FolderDataset(truth, limit)
+        datasets = {str(folder): FolderDataset(folder, limit) for folder in truth}
         predictors = predictors_from_options(pred, rivals)
+        if backbone is not None:
+            options = option.PredictorOptions(
+                backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
+            )
+            predictors |= _teachers(options, timestep or [])
+        if not predictors:
+            raise SettingsError("There is nothing to score: give --pred or --backbone, or leave --no-rivals out.")
     except TracedgeError as error:
         _stop(error, code=2)
-    try:
-        rows = _evaluate_with_bar(dataset, predictors, thresholds, workers, nms)
-    except TracedgeError as error:
-        _stop(error, code=1)
-    Console().print(_table(rows))
+    rows = []
+    for name, dataset in datasets.items():
+        try:
+            found = _evaluate_with_bar(dataset, predictors, thresholds, workers, nms, as_written)
+        except TracedgeError as error:
+            _stop(error, code=1)
+        Console().print(_table(name, found))
+        rows += [replace(row, truth=name) for row in found]
     if json_file is not None:
-        provenance = {"truth": str(truth), "predictions": str(pred) if pred else None, "tracedge": __version__}
+        provenance = _provenance() | {"predictions": str(pred) if pred else None}
+        if backbone is not None:
+            provenance["predictor"] = options.build().provenance
         with atomic_path(json_file) as temporary:
             temporary.write_text(report_json(rows, provenance, PREDICTION if pred else None), encoding="utf-8")
 
 
+@app.command()
+def timesteps(
+    truth: Annotated[Path, typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/).")],
+    backbone: option.Backbone = "mini",
+    stride: option.Stride = 100,
+    size: option.Size = None,
+    zoom: option.Zoom = 1,
+    seed: option.Seed = 0,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+    json_file: JsonFile = None,
+    thresholds: Thresholds = 33,
+    limit: Limit = None,
+) -> None:
+    """How well the timestep is chosen: every fixed step, every rule with its regret, and the best of each image."""
+    import json
+    from dataclasses import asdict
+
+    from tracedge.datasets.folder import FolderDataset
+    from tracedge.evaluation.timesteps import evaluate_timesteps, timesteps_markdown
+    from tracedge.metrics.edges import EdgeProtocol
+
+    try:
+        dataset = FolderDataset(truth, limit)
+        options = option.PredictorOptions(
+            backbone, None, "first_peak", stride, size, zoom, 1, False, seed, device, dtype, local_files_only
+        )
+        teacher = options.build()
+    except TracedgeError as error:
+        _stop(error, code=2)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sweeping", total=len(dataset))
+        rows = evaluate_timesteps(
+            dataset, teacher.sweep, EdgeProtocol(thresholds), lambda done: bar.update(task, completed=done)
+        )
+    typer.echo(f"{truth}, {len(dataset)} images, {thresholds} thresholds\n\n{timesteps_markdown(rows)}")
+    if json_file is not None:
+        report = {
+            "rows": [asdict(row) for row in rows],
+            "provenance": _provenance() | {"predictor": teacher.provenance},
+        }
+        with atomic_path(json_file) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def predictors_from_options(pred: Path | None, rivals: bool) -> "dict[str, EdgePredictorLike | FolderOfEdges]":
-    """The predictors that the options name, in the order of the table.
+    """Predictions from files, and the rivals, in the order of the table.
 
     Raises:
         DataError: --pred is no folder.
-        SettingsError: the options name none.
     """
     from tracedge.rivals import FolderOfEdges, canny_edges, sobel_edges
 
@@ -76,9 +161,35 @@ def predictors_from_options(pred: Path | None, rivals: bool) -> "dict[str, EdgeP
         predictors[PREDICTION] = FolderOfEdges(pred)
     if rivals:
         predictors |= {"sobel": sobel_edges, "canny": canny_edges}
-    if not predictors:
-        raise SettingsError("There is nothing to score: give --pred DIR, or leave --no-rivals out.")
     return predictors
+
+
+def _teachers(options: option.PredictorOptions, timesteps: list[float]) -> "dict[str, EdgePredictorLike]":
+    """The teacher at each fixed timestep, and at the step that its rule chooses; they share one model."""
+    from tracedge.teacher import EdgeTeacher
+
+    chosen = options.build()
+    fixed = {
+        f"ABDiv at t = {at:g}": EdgeTeacher(chosen.backbone, settings=replace(chosen.settings, timestep=at))
+        for at in timesteps
+    }
+    named = {**fixed, f"IEP + ABDiv ({options.rule})": chosen}
+    return {name: partial(_edges_of, teacher) for name, teacher in named.items()}
+
+
+def _edges_of(teacher: "EdgeTeacher", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    return teacher(image).edges
+
+
+def _provenance() -> dict[str, object]:
+    """What a figure depends on besides the options: versions and the machine."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    packages = {name: version(name) for name in ("torch", "diffusers", "numpy", "scipy", "scikit-image")}
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
+    return {"tracedge": __version__, "python": platform.python_version(), "packages": packages, "machine": machine}
 
 
 def _evaluate_with_bar(
@@ -87,21 +198,30 @@ def _evaluate_with_bar(
     thresholds: int,
     workers: int,
     nms: bool,
+    as_written: bool,
 ) -> "list[EdgeRow]":
     from tracedge.evaluation.edges import evaluate_edges
+    from tracedge.metrics.edges import STANDARD
 
-    suppressed = _SOFT.intersection(predictors) if nms else ()
+    suppressed = [name for name in predictors if name != "canny"] if nms else ()
+    protocol = replace(STANDARD, thin_truth=False, ignore_margin=0.0) if as_written else STANDARD
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("scoring", total=len(dataset) * len(predictors))
         return evaluate_edges(
-            dataset, predictors, thresholds, workers, lambda done, _: bar.update(task, completed=done), nms=suppressed
+            dataset,
+            predictors,
+            thresholds,
+            workers,
+            lambda done, _: bar.update(task, completed=done),
+            nms=suppressed,
+            protocol=protocol,
         )
 
 
-def _table(rows: "list[EdgeRow]") -> Table:
+def _table(name: str, rows: "list[EdgeRow]") -> Table:
     from tracedge.evaluation.edges import format_milliseconds
 
-    table = Table(title=f"{rows[0].images} images, {rows[0].thresholds} thresholds")
+    table = Table(title=f"{name}: {rows[0].images} images, {rows[0].thresholds} thresholds")
     table.add_column("edges")
     for heading in ("ODS", "OIS", "AP", "clDice", "ms / image"):
         table.add_column(heading, justify="right")

@@ -20,6 +20,7 @@ def inspect(
     size: option.Size = None,
     zoom: option.Zoom = None,
     ensemble: option.Ensemble = 1,
+    inversion: option.Inversion = False,
     seed: option.Seed = 0,
     columns: Annotated[int, typer.Option(min=2, max=12, help="Timesteps whose attention is shown.")] = 5,
     device: option.Device = None,
@@ -36,7 +37,7 @@ def inspect(
 
     image = load_image(path, max_pixels=max_pixels)
     predictor = option.PredictorOptions(
-        backbone, None, rule, stride, size, zoom, ensemble, seed, device, dtype, local_files_only
+        backbone, None, rule, stride, size, zoom, ensemble, inversion, seed, device, dtype, local_files_only
     ).build()
     found = predictor(image)
     spread = np.linspace(0, len(found.timesteps) - 1, columns).round().astype(int)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,15 +11,27 @@ if TYPE_CHECKING:
     from tracedge.teacher import EdgeTeacher
 
 Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
-Timestep = Annotated[Optional[float], typer.Option(min=0, max=999, help="A fixed timestep instead of the emergence point.")]
-Rule = Annotated[str, typer.Option(help="How the emergence point is chosen: first_peak, argmax (the paper's), bounded.")]
+Timestep = Annotated[
+    float | None, typer.Option(min=0, max=999, help="A fixed timestep instead of the emergence point.")
+]
+Rule = Annotated[
+    str, typer.Option(help="How the emergence point is chosen: first_peak, argmax (the paper's), bounded.")
+]
 Stride = Annotated[int, typer.Option(min=1, max=500, help="Distance of the timesteps tried, of 1000.")]
-Size = Annotated[Optional[int], typer.Option(help="Long side in pixels that the model sees; default: the model's own.")]
-Zoom = Annotated[Optional[int], typer.Option(min=1, max=16, help="Read the picture also in tiles at this many times the size; 1: never.")]
+Size = Annotated[int | None, typer.Option(help="Long side in pixels that the model sees; default: the model's own.")]
+Zoom = Annotated[
+    int | None,
+    typer.Option(min=1, max=16, help="Read the picture also in tiles at this many times the size; 1: never."),
+]
 Ensemble = Annotated[int, typer.Option(min=1, help="Noise draws whose attention is averaged.")]
+Inversion = Annotated[
+    bool, typer.Option("--inversion", help="Climb by the model's own predictions instead of adding noise.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the noise; with the picture it decides the noise.")]
-Device = Annotated[Optional[str], typer.Option(help="Where to compute; default: a GPU if there is one.")]
-Dtype = Annotated[Optional[str], typer.Option(help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.")]
+Device = Annotated[str | None, typer.Option(help="Where to compute; default: a GPU if there is one.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.")
+]
 LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the network.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
 
@@ -35,6 +47,7 @@ class PredictorOptions:
     size: int | None = None
     zoom: int | None = None
     ensemble: int = 1
+    inversion: bool = False
     seed: int = 0
     device: str | None = None
     dtype: str | None = None
@@ -55,6 +68,7 @@ class PredictorOptions:
             rule=self.rule,
             timestep=self.timestep,
             ensemble=self.ensemble,
+            inversion=self.inversion,
             size=self.size,
             zoom=self.zoom,
             seed=self.seed,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 
 def pretrain(
     images: Annotated[list[Path], typer.Argument(help="Folders of pictures; each folder is drawn from equally often.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where checkpoints and the model go; a run there is resumed.")],
-    config: Annotated[Optional[Path], typer.Option(help="TOML file of the settings; see configs/mini.toml.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where checkpoints and the model go; a run there is resumed.")
+    ],
+    config: Annotated[Path | None, typer.Option(help="TOML file of the settings; see configs/mini.toml.")] = None,
     device: Annotated[str, typer.Option(help="Where to train: cpu, or a device that torch knows.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves torch's own choice.")] = 0,
 ) -> None:
@@ -35,12 +37,18 @@ def pretrain(
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{config} is not a readable TOML file: {error}") from error
     settings = pretraining.config_from_dict(table)
-    pool = pretraining.ImagePool([[job.source for job in find_images([folder])] for folder in images], settings.store_px)
+    pool = pretraining.ImagePool(
+        [[job.source for job in find_images([folder])] for folder in images], settings.store_px
+    )
     typer.echo(f"{len(pool)} pictures" + (f"; {len(pool.skipped)} could not be read" if pool.skipped else ""))
     for path, reason in pool.skipped[:5]:
         typer.echo(f"  {path}: {reason}", err=True)
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} images/s"))
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} images/s"),
+    )
     with Progress(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("pretrain", total=settings.steps, loss=float("nan"), rate=0.0)
 

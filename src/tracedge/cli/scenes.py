@@ -10,7 +10,9 @@ import typer
 
 def scenes(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write images/ and masks/ into.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene; from 1000000 on they are never trained on.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the first scene; from 1000000 on they are never trained on.")
+    ] = 0,
     count: Annotated[int, typer.Option(min=1, help="How many: seeds seed, seed + 1, ...")] = 16,
     size: Annotated[int, typer.Option(min=32, max=4096, help="Side of a scene in pixels.")] = 256,
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 1,

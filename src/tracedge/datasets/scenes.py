@@ -247,7 +247,9 @@ def _pattern(rng: np.random.Generator, kind: str, frequency: float) -> Pattern:
     a, b, turn = rng.uniform(0, 2 * np.pi, 3)
     sine, cosine = _unit(turn)
     if kind == "noise":
-        grid = Image.fromarray(rng.uniform(0, 1, (33, 33)).astype(np.float32)).resize((264, 264), Image.Resampling.BICUBIC)
+        grid = Image.fromarray(rng.uniform(0, 1, (33, 33)).astype(np.float32)).resize(
+            (264, 264), Image.Resampling.BICUBIC
+        )
         table = np.clip(np.asarray(grid), 0, 1)
         scale = 264 / (10 / frequency * 4)
 
@@ -260,7 +262,9 @@ def _pattern(rng: np.random.Generator, kind: str, frequency: float) -> Pattern:
     if kind == "waves":
         return lambda u, v: 0.5 + 0.5 * np.sin(2 * frequency * (cosine * u + sine * v + 0.2 * np.sin(4 * v + b)) + a)
     if kind == "checks":
-        return lambda u, v: ((np.sin(2 * frequency * u + a) > 0) ^ (np.sin(2 * frequency * v + b) > 0)).astype(np.float32)
+        return lambda u, v: ((np.sin(2 * frequency * u + a) > 0) ^ (np.sin(2 * frequency * v + b) > 0)).astype(
+            np.float32
+        )
     if kind == "dots":
         return lambda u, v: (np.sin(3 * frequency * u + a) * np.sin(3 * frequency * v + b) > 0.45).astype(np.float32)
     return lambda u, v: np.zeros_like(u)

@@ -49,7 +49,7 @@ class EdgeRow:
     """One predictor's line of the table; the scores are those of ``tracedge.metrics.edges.EdgeFigures``.
 
     ``milliseconds`` is the median time of a prediction, None where edges were read from files. ``nms`` says whether
-    non-maxima were suppressed before scoring.
+    non-maxima were suppressed before scoring. ``truth`` names the data set where a report holds several.
     """
 
     name: str
@@ -68,6 +68,7 @@ class EdgeRow:
     thin_truth: bool
     nms: bool
     milliseconds: float | None
+    truth: str = ""
 
 
 def evaluate_edges(

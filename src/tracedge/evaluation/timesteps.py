@@ -8,11 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tracedge.emergence import RULES, instance_emergence_point
 from tracedge.errors import SettingsError
 from tracedge.evaluation.edges import LabelledImages
 from tracedge.maps import EdgeMap
-from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, edge_scores, instance_boundaries, score_image
+from tracedge.metrics.edges import (
+    STANDARD,
+    EdgeCounts,
+    EdgeProtocol,
+    EdgeScores,
+    edge_scores,
+    instance_boundaries,
+    score_image,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class TimestepRow:
 
 def evaluate_timesteps(
     dataset: LabelledImages,
-    sweep: Callable[[object], list[EdgeMap]],
+    sweep: Callable[[NDArray[np.uint8]], list[EdgeMap]],
     protocol: EdgeProtocol = STANDARD,
     progress: Callable[[int], None] | None = None,
 ) -> list[TimestepRow]:
@@ -65,7 +76,9 @@ def evaluate_timesteps(
     for rule in RULES:
         chosen = [instance_emergence_point(found.timesteps, found.divergences, rule).index for found in curves]
         rows.append(_row(f"rule {rule}", counts, chosen, timesteps, best))
-    oracle = [max(range(len(timesteps)), key=lambda i, image=image: _best_f(image[i], protocol)) for image in counts]  # type: ignore[misc]
+    oracle = [
+        max(range(len(timesteps)), key=[_best_f(part, protocol) for part in image].__getitem__) for image in counts
+    ]
     return [*rows, _row("per-image best", counts, oracle, timesteps)]
 
 
