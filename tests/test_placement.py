@@ -55,3 +55,16 @@ def test_contrast_sees_colour_without_brightness():
 def test_pictures_too_small_for_a_gradient_pass_through(shape):
     divergence = np.ones(shape, np.float32)
     assert np.array_equal(place_edges(np.zeros((*shape, 3), np.uint8), divergence, token=8), divergence)
+
+
+def test_a_contour_stands_or_falls_as_a_whole():
+    image = np.full((96, 96, 3), 60, np.uint8)
+    image[:, 32:] = 160
+    image[8:12, 70:76] = 60  # a speck on its own
+    divergence = np.zeros((96, 96), np.float32)
+    divergence[:, 28:36] = 1.0
+    divergence[40:56, 28:36] = 0.3  # attention is unsure for a while
+    divergence[4:16, 66:80] = 0.3  # and as sure of the speck as of that part
+    placed = place_edges(image, divergence, token=8)
+    gap, speck = placed[44:52, 30:34].max(axis=1).min(), placed[6:14, 68:78].max()
+    assert gap > 1.05 * speck > 0

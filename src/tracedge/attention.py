@@ -23,8 +23,8 @@ from torch.overrides import TorchFunctionMode
 from tracedge.backbones.protocol import AttentionSource, Backbone
 from tracedge.errors import RecordingError
 
-CHUNK_ELEMENTS = 16 * 2**20
-"""Largest temporary of attention probabilities, in elements (64 MiB of fp32)."""
+CHUNK_ELEMENTS = 4 * 2**20
+"""Largest temporary of attention probabilities, in elements (16 MiB of fp32): small enough to be reused and not returned to the system."""
 
 
 @dataclass(frozen=True)

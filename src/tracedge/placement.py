@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 from skimage.color import rgb2lab
 
 from tracedge.edges import non_maximum_suppression
@@ -17,9 +17,12 @@ Map = NDArray[np.float32]
 
 
 def place_edges(
-    image: NDArray[np.uint8], divergence: Map, token: float, *, sigma: float = 1.5, divergence_power: float = 0.5
+    image: NDArray[np.uint8], divergence: Map, token: float, *, sigma: float = 1.5, power: float = 0.7
 ) -> Map:
-    """Ridges of contrast x divergence^divergence_power: zero between ridges, one pixel wide.
+    """Ridges of (contrast x (divergence - its median))^power, each lifted or lowered towards the mean of its contour.
+
+    Neighbouring rows of attention differ a little everywhere, by their position alone: the median is that floor. A contour
+    stands or falls as a whole: a pixel gets the geometric mean of its own strength and of its connected ridge's mean.
 
     Args:
         image: (H, W, 3) uint8.
@@ -27,15 +30,24 @@ def place_edges(
         token: side of a token in pixels of the picture; below two pixels the divergence is fine enough by itself and comes
             back as it is.
         sigma: smoothing of the picture in pixels before its gradient is taken.
-        divergence_power: divergence is in nats and spans decades; its root is nearer to how sure it is.
+        power: both factors spread over decades; below 1 the weak ones keep their order nearer to the strong ones.
 
     Returns:
-        (H, W) float32, >= 0, not normalised.
+        (H, W) float32, >= 0, one pixel wide, not normalised.
     """
     if token < 2 or min(image.shape[:2]) < 3:
         return divergence
-    strength = contrast(image, sigma) * np.maximum(divergence, 0) ** divergence_power
-    return non_maximum_suppression(strength.astype(np.float32))
+    above = np.maximum(divergence - np.median(divergence), 0)
+    strength = (contrast(image, sigma) * above) ** power
+    return _with_its_contour(non_maximum_suppression(strength.astype(np.float32)))
+
+
+def _with_its_contour(ridges: Map) -> Map:
+    """Each pixel of the ridges: sqrt(own strength x mean strength of its 8-connected ridge)."""
+    number, _ = label(ridges > 0, np.ones((3, 3)))
+    sizes = np.bincount(number.ravel())
+    means = np.bincount(number.ravel(), ridges.ravel()) / np.maximum(sizes, 1)
+    return np.sqrt(ridges * means[number]).astype(np.float32)
 
 
 def contrast(image: NDArray[np.uint8], sigma: float) -> Map:
