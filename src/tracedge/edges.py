@@ -18,15 +18,10 @@ from tracedge.errors import SettingsError
 Map = NDArray[np.float32]
 
 
-def normalise(edges: Map, quantile: float = 0.995) -> Map:
-    """Scale to [0, 1]: 0 stays 0, the given quantile of the positive values becomes 1, what is above is cut.
-
-    A quantile rather than the maximum, so that one freak token does not dim a whole picture. An empty map stays empty.
-    """
-    positive = edges[edges > 0]
-    if positive.size == 0:
-        return np.zeros_like(edges, dtype=np.float32)
-    return np.clip(edges / np.quantile(positive, quantile), 0, 1).astype(np.float32)
+def normalise(edges: Map) -> Map:
+    """Scale to [0, 1] by the largest value; 0 stays 0, and an empty map stays empty."""
+    largest = edges.max()
+    return (edges / largest if largest > 0 else np.zeros_like(edges)).astype(np.float32)
 
 
 def edge_direction(edges: Map, sigma: float = 2.0) -> NDArray[np.float32]:
