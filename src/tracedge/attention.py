@@ -24,7 +24,7 @@ from tracedge.backbones.protocol import AttentionSource, Backbone
 from tracedge.errors import RecordingError
 
 CHUNK_ELEMENTS = 4 * 2**20
-"""Largest temporary of attention probabilities, in elements (16 MiB of fp32): small enough to be reused and not returned to the system."""
+"""Largest temporary of attention probabilities, in elements: 16 MiB of fp32, which the allocator keeps and reuses."""
 
 
 @dataclass(frozen=True)

@@ -282,7 +282,7 @@ def _write_checkpoint(
     kept.load_state_dict(average)
     px = config.stages[-1].px
     card: dict[str, object] = {
-        "px": 2 * px,
+        "px": px * 3 // 2,  # positions stretch: it reads half as many tokens again
         "settings": {"name": "mini", "revision": f"step-{step}", "licence": "Apache-2.0"},
         "trained": {"steps": step, "stages": [asdict(stage) for stage in config.stages], "seed": config.seed},
     }

