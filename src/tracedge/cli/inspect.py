@@ -37,7 +37,19 @@ def inspect(
 
     image = load_image(path, max_pixels=max_pixels)
     predictor = option.PredictorOptions(
-        backbone, None, rule, stride, size, zoom, ensemble, inversion, seed, device, dtype, local_files_only
+        backbone,
+        None,
+        rule,
+        stride,
+        size,
+        zoom,
+        ensemble,
+        inversion,
+        seed,
+        device,
+        dtype,
+        local_files_only,
+        early_stop=False,
     ).build()
     found = predictor(image)
     spread = np.linspace(0, len(found.timesteps) - 1, columns).round().astype(int)

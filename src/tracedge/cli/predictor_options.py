@@ -52,6 +52,7 @@ class PredictorOptions:
     device: str | None = None
     dtype: str | None = None
     local_files_only: bool = False
+    early_stop: bool = True
 
     def build(self) -> EdgeTeacher:
         """Check the settings, then load the model."""
@@ -69,6 +70,7 @@ class PredictorOptions:
             timestep=self.timestep,
             ensemble=self.ensemble,
             inversion=self.inversion,
+            early_stop=self.early_stop,
             size=self.size,
             zoom=self.zoom,
             seed=self.seed,
