@@ -93,7 +93,7 @@ def load_model(kind: Any, files: PipelineFiles, part: str, where: Place) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, NotImplementedError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
         raise BackboneError(f"{files.source}: {part}/ cannot be loaded as a {kind.__name__}: {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "mismatched_keys") if report[key]}
     if wrong:
