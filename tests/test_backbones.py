@@ -131,7 +131,7 @@ def test_a_folder_loads_as_a_whole_backbone(tiny_backbone, tiny_folder, kind):
     assert latents.dtype == torch.float32 and latents.shape == (2, backbone.space.channels, 8, 12)
     prediction = backbone.denoise(latents, torch.tensor([0.0, 900.0]))
     assert prediction.shape == latents.shape and bool(prediction.isfinite().all())
-    assert backbone.timesteps(100).tolist() == list(range(0, 1000, 100))
+    assert backbone.process.timesteps(100).tolist() == list(range(0, 1000, 100))
 
 
 @KINDS

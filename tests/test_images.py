@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,29 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from image_files import H, W, assert_rgb, picture, saved
 from tracedge.errors import ImageError, TracedgeError
 from tracedge.images import FORMATS, IMAGE_SUFFIXES, content_hash, load_image
-
-H, W = 5, 7
-
-
-def picture(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (H, W, 3), dtype=np.uint8)
-
-
-def saved(path: Path, image: Image.Image | np.ndarray, **options: object) -> Path:
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    image.save(path, **options)
-    return path
-
-
-def assert_rgb(image: np.ndarray, hw: tuple[int, int] = (H, W)) -> None:
-    assert image.shape == (*hw, 3)
-    assert image.dtype == np.uint8
-    assert image.flags.c_contiguous
-    assert image.flags.writeable
-    assert image.flags.owndata
-
 
 # --- formats ----------------------------------------------------------------------------------------------------------
 

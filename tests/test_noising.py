@@ -64,9 +64,9 @@ def test_ddpm_has_whole_timesteps_only(step):
 @pytest.mark.parametrize("kind", tiny_models.KINDS)
 def test_rows_at_timestep_zero_come_back_clean(tiny_backbone, kind):
     backbone, latents, noise = tiny_backbone(kind), draw(0, 2, 4, 3, 5), draw(1, 2, 4, 3, 5)
-    noisy = backbone.add_noise(latents, torch.tensor([0.0, 700.0]), noise)
+    noisy = backbone.process.add_noise(latents, torch.tensor([0.0, 700.0]), noise)
     assert torch.equal(noisy[0], latents[0]) and not torch.equal(noisy[1], latents[1])
-    log_snr = backbone.log_snr(backbone.timesteps(250))
+    log_snr = backbone.process.log_snr(backbone.process.timesteps(250))
     assert log_snr[0] == math.inf and bool((log_snr.diff() < 0).all())
 
 
@@ -88,11 +88,7 @@ def test_log_snr_of_ddpm_is_the_ratio_of_the_powers():
 
 def oracle(process, latents, noise, predict):
     """A backbone that always predicts as if the noise were `noise`."""
-    return SimpleNamespace(
-        denoise=lambda _, timestep: predict(latents, timestep, noise),
-        add_noise=process.add_noise,
-        clean_and_noise=process.clean_and_noise,
-    )
+    return SimpleNamespace(denoise=lambda _, timestep: predict(latents, timestep, noise), process=process)
 
 
 def velocity(latents, timestep, noise):
@@ -119,9 +115,7 @@ def test_inversion_with_an_oracle_is_the_forward_process(process, predict):
 
 
 def test_inversion_of_a_linear_flow_follows_its_known_solution():
-    linear = SimpleNamespace(
-        denoise=lambda latents, _: latents, add_noise=flow.add_noise, clean_and_noise=flow.clean_and_noise
-    )
+    linear = SimpleNamespace(denoise=lambda latents, _: latents, process=flow)
     *_, (_, last) = invert(linear, torch.ones(1, 1, 1, 1), torch.arange(0, 1000, 2))  # dx / dsigma = x
     torch.testing.assert_close(last, torch.full((1, 1, 1, 1), math.exp(0.998)), rtol=2e-3, atol=0)
 

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from tracedge import EdgeTeacher, TeacherSettings
+from tracedge.backbones import flow
 from tracedge.backbones.mini import MiniBackbone, MiniConfig, build_mini
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import SettingsError
@@ -107,10 +108,10 @@ def test_an_image_much_larger_than_the_model_is_also_read_in_tiles(backbone):
 
 
 class Oracle:
-    """A backbone whose attention is the truth: tokens of one colour attend to each other, whatever the timestep."""
+    """A backbone whose attention is the truth: tokens of one colour attend to each other."""
 
     name, px, multiple_of, settings = "oracle", 64, 4, {"name": "oracle"}
-    device, dtype = torch.device("cpu"), torch.float32
+    device, dtype, process = torch.device("cpu"), torch.float32, flow
     attention_blocks = ("block",)
 
     def __init__(self):
@@ -131,20 +132,8 @@ class Oracle:
     def encode(self, images):
         return images
 
-    def timesteps(self, stride):
-        return torch.arange(0, 1000, stride).float()
-
-    def add_noise(self, latents, timestep, noise):
-        return latents
-
     def denoise(self, latents, timestep):
         return self.network["block"](latents)
-
-    def clean_and_noise(self, latents, timestep, prediction):
-        return latents, latents
-
-    def log_snr(self, timestep):
-        return -timestep
 
 
 def test_with_oracle_attention_the_edges_are_the_borders_of_two_touching_squares():

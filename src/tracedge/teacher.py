@@ -226,7 +226,7 @@ class EdgeTeacher:
 
     def _walk(self, latents: Tensor, noise: list[Tensor]) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
         """Timestep, maps (B, N, N) and grid, for each timestep of the stride, from the clean latents (B, C, h, w) upwards."""
-        timesteps = self.backbone.timesteps(self.settings.stride)
+        timesteps = self.backbone.process.timesteps(self.settings.stride)
         if self.settings.inversion:
             for timestep, noisy in invert(self.backbone, latents, timesteps):
                 yield timestep, *fused_attention(self.backbone, noisy, torch.full((len(latents),), timestep))
@@ -243,7 +243,7 @@ class EdgeTeacher:
         """Maps (B, N, N) of clean latents (B, C, h, w) at one timestep."""
         if not self.settings.inversion:
             return self._attention(latents, noise, torch.tensor([timestep]))
-        below = [step for step in self.backbone.timesteps(self.settings.stride).tolist() if step < timestep]
+        below = [step for step in self.backbone.process.timesteps(self.settings.stride).tolist() if step < timestep]
         for _, noisy in invert(self.backbone, latents, torch.tensor([*below, timestep])):
             latents = noisy
         return fused_attention(self.backbone, latents, torch.full((len(latents),), timestep))
@@ -258,7 +258,7 @@ class EdgeTeacher:
         for draw in range(draws):
             drawn = torch.stack([each[draw] for each in noise]).to(latents).repeat(count, 1, 1, 1)
             attention, grid_hw = fused_attention(
-                self.backbone, self.backbone.add_noise(clean, timestep, drawn), timestep
+                self.backbone, self.backbone.process.add_noise(clean, timestep, drawn), timestep
             )
             total = attention if total is None else total.add_(attention)
         assert total is not None

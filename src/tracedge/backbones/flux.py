@@ -9,9 +9,9 @@ from torch import Tensor
 
 from tracedge.backbones import flow
 from tracedge.backbones.hub import PipelineFiles
-from tracedge.backbones.latent import LatentSpace, load_latent_space
+from tracedge.backbones.latent import LatentBackbone, load_latent_space
 from tracedge.backbones.loading import Place, load_model
-from tracedge.backbones.null_text import NullText, load_null_text
+from tracedge.backbones.null_text import load_null_text
 
 if TYPE_CHECKING:
     from diffusers import FluxTransformer2DModel
@@ -48,48 +48,19 @@ def positions(grid_hw: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).flatten(0, 1).float()
 
 
-class FluxBackbone:
+class FluxBackbone(LatentBackbone):
     """A FLUX.1 transformer as a `Backbone` (see backbones/protocol.py for what each member means).
 
     The dev model is told a guidance scale. It is 1 here, which means none: the null prompt is nothing to guide to.
     """
 
-    def __init__(
-        self,
-        network: FluxTransformer2DModel,
-        space: LatentSpace,
-        null_text: NullText,
-        *,
-        name: str,
-        settings: dict[str, object],
-    ) -> None:
-        self.name, self.network, self.settings = name, network, settings
-        self.space, self.null_text = space, null_text
-        self.device, self.dtype = network.device, network.dtype
-        self.px, self.multiple_of = PX, space.multiple_of
-        self.attention_blocks = attention_blocks(network)
+    network: FluxTransformer2DModel
 
     def image_tokens(
         self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
     ) -> tuple[slice, tuple[int, int]] | None:
         grid = latent_hw[0] // PACK, latent_hw[1] // PACK
         return (slice(query_length - grid[0] * grid[1], query_length), grid) if block in self.attention_blocks else None
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.space.encode(images)
-
-    def timesteps(self, stride: int) -> Tensor:
-        return flow.timesteps(stride)
-
-    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        return flow.add_noise(latents, timestep, noise)
-
-    def log_snr(self, timestep: Tensor) -> Tensor:
-        return flow.log_snr(timestep)
-
-    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction at x_t says of x_0 and of the noise, see flow.py."""
-        return flow.clean_and_noise(latents, timestep, prediction)
 
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         batch, height, width = latents.shape[0], latents.shape[-2], latents.shape[-1]
@@ -124,4 +95,13 @@ def load_flux(files: PipelineFiles, *, name: str, settings: dict[str, object], w
     space = load_latent_space(
         files, where, network_channels=network.config.in_channels // PACK**2, latents_multiple_of=PACK
     )
-    return FluxBackbone(network, space, null_text, name=name, settings=settings)
+    return FluxBackbone(
+        network,
+        space,
+        flow,
+        null_text,
+        attention_blocks=attention_blocks(network),
+        px=PX,
+        name=name,
+        settings=settings,
+    )

@@ -45,7 +45,7 @@ def _climb(backbone: Backbone, latents: Tensor, steps: list[float]) -> Iterator[
             there = torch.full_like(here, step)
             with torch.no_grad():
                 prediction = backbone.denoise(latents, here)
-                clean, noise = backbone.clean_and_noise(latents, here, prediction)
-                latents = backbone.add_noise(clean, there, noise)
+                clean, noise = backbone.process.clean_and_noise(latents, here, prediction)
+                latents = backbone.process.add_noise(clean, there, noise)
             here = there
         yield step, latents

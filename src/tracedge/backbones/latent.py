@@ -1,14 +1,16 @@
-"""The latent space of a model: its frozen VAE encoder, made deterministic."""
+"""What models in a latent space share: the frozen VAE, made deterministic, and the parts they are made of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tracedge.backbones.hub import PipelineFiles
 from tracedge.backbones.loading import Place, load_model
+from tracedge.backbones.null_text import NullText
+from tracedge.backbones.protocol import ForwardProcess
 from tracedge.errors import BackboneError, SettingsError
 
 if TYPE_CHECKING:
@@ -43,6 +45,35 @@ class LatentSpace:
         pixels = (images.to(self.vae.device, torch.float32) * 2 - 1).to(self.vae.dtype)
         mode = self.vae.encode(pixels).latent_dist.mode()  # (B, C, h, w)
         return (mode.float() - self.shift) * self.scale
+
+
+class LatentBackbone:
+    """The members of a `Backbone` (see protocol.py) that are the same for every model with a VAE and a text encoder.
+
+    A family adds what differs: `image_tokens` and `denoise`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        space: LatentSpace,
+        process: ForwardProcess,
+        null_text: NullText,
+        *,
+        attention_blocks: tuple[str, ...],
+        px: int,
+        name: str,
+        settings: dict[str, object],
+    ) -> None:
+        self.network, self.space, self.process, self.null_text = network, space, process, null_text
+        self.attention_blocks, self.px, self.multiple_of = attention_blocks, px, space.multiple_of
+        self.name, self.settings = name, settings
+        weight = next(network.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
+
+    def encode(self, images: Tensor) -> Tensor:
+        """See `LatentSpace.encode`."""
+        return self.space.encode(images)
 
 
 def load_latent_space(

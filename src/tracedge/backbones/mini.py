@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tracedge.backbones import flow
+from tracedge.backbones.protocol import ForwardProcess
 from tracedge.errors import CheckpointError, SettingsError
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def build_mini(config: MiniConfig) -> PixArtTransformer2DModel:
 class MiniBackbone:
     """A mini model as a `Backbone` (see backbones/protocol.py for what each member means)."""
 
+    process: ForwardProcess = flow
+
     def __init__(
         self,
         network: PixArtTransformer2DModel,
@@ -88,18 +91,6 @@ class MiniBackbone:
 
     def encode(self, images: Tensor) -> Tensor:
         return images.to(self.device, torch.float32) * 2 - 1
-
-    def timesteps(self, stride: int) -> Tensor:
-        return flow.timesteps(stride)
-
-    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        return flow.add_noise(latents, timestep, noise)
-
-    def log_snr(self, timestep: Tensor) -> Tensor:
-        return flow.log_snr(timestep)
-
-    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-        return flow.clean_and_noise(latents, timestep, prediction)
 
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         return self.network(latents.to(self.device, self.dtype), timestep=timestep.to(self.device), return_dict=False)[

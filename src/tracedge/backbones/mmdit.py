@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tracedge.backbones import flow
 from tracedge.backbones.hub import PipelineFiles
-from tracedge.backbones.latent import LatentSpace, load_latent_space
+from tracedge.backbones.latent import LatentBackbone, load_latent_space
 from tracedge.backbones.loading import Place, load_model
-from tracedge.backbones.null_text import NullText, load_null_text
+from tracedge.backbones.null_text import load_null_text
 
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel
@@ -27,46 +27,17 @@ def attention_blocks(network: SD3Transformer2DModel) -> tuple[str, ...]:
     )
 
 
-class MMDiTBackbone:
+class MMDiTBackbone(LatentBackbone):
     """A Stable Diffusion 3 transformer as a `Backbone` (see backbones/protocol.py for what each member means)."""
 
-    def __init__(
-        self,
-        network: SD3Transformer2DModel,
-        space: LatentSpace,
-        null_text: NullText,
-        *,
-        name: str,
-        settings: dict[str, object],
-    ) -> None:
-        self.name, self.network, self.settings = name, network, settings
-        self.space, self.null_text = space, null_text
-        self.device, self.dtype = network.device, network.dtype
-        self.px, self.multiple_of = int(network.config.sample_size) * space.factor, space.multiple_of
-        self.patch = int(network.config.patch_size)
-        self.attention_blocks = attention_blocks(network)
+    network: SD3Transformer2DModel
 
     def image_tokens(
         self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
     ) -> tuple[slice, tuple[int, int]] | None:
-        grid = latent_hw[0] // self.patch, latent_hw[1] // self.patch
+        patch = self.network.config.patch_size
+        grid = latent_hw[0] // patch, latent_hw[1] // patch
         return (slice(0, grid[0] * grid[1]), grid) if block in self.attention_blocks else None
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.space.encode(images)
-
-    def timesteps(self, stride: int) -> Tensor:
-        return flow.timesteps(stride)
-
-    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        return flow.add_noise(latents, timestep, noise)
-
-    def log_snr(self, timestep: Tensor) -> Tensor:
-        return flow.log_snr(timestep)
-
-    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction at x_t says of x_0 and of the noise, see flow.py."""
-        return flow.clean_and_noise(latents, timestep, prediction)
 
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         text = self.null_text.repeat(latents.shape[0])
@@ -93,4 +64,13 @@ def load_mmdit(files: PipelineFiles, *, name: str, settings: dict[str, object], 
     space = load_latent_space(
         files, where, network_channels=network.config.in_channels, latents_multiple_of=network.config.patch_size
     )
-    return MMDiTBackbone(network, space, null_text, name=name, settings=settings)
+    return MMDiTBackbone(
+        network,
+        space,
+        flow,
+        null_text,
+        attention_blocks=attention_blocks(network),
+        px=int(network.config.sample_size) * space.factor,
+        name=name,
+        settings=settings,
+    )

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from tracedge.backbones.ddpm import DDPM
 from tracedge.backbones.hub import PipelineFiles
-from tracedge.backbones.latent import LatentSpace, load_latent_space
+from tracedge.backbones.latent import LatentBackbone, load_latent_space
 from tracedge.backbones.loading import Place, load_model, scheduler_config
-from tracedge.backbones.null_text import NullText, load_null_text
+from tracedge.backbones.null_text import load_null_text
 
 if TYPE_CHECKING:
     from diffusers import PixArtTransformer2DModel
@@ -24,47 +24,17 @@ def attention_blocks(network: PixArtTransformer2DModel) -> tuple[str, ...]:
     return tuple(f"transformer_blocks.{i}.attn1" for i in range(len(network.transformer_blocks)))
 
 
-class PixArtBackbone:
+class PixArtBackbone(LatentBackbone):
     """A PixArt transformer as a `Backbone` (see backbones/protocol.py for what each member means)."""
 
-    def __init__(
-        self,
-        network: PixArtTransformer2DModel,
-        space: LatentSpace,
-        process: DDPM,
-        null_text: NullText,
-        *,
-        name: str,
-        settings: dict[str, object],
-    ) -> None:
-        self.name, self.network, self.settings = name, network, settings
-        self.space, self.process, self.null_text = space, process, null_text
-        self.device, self.dtype = network.device, network.dtype
-        self.px, self.multiple_of = int(network.config.sample_size) * space.factor, space.multiple_of
-        self.patch = int(network.config.patch_size)
-        self.attention_blocks = attention_blocks(network)
+    network: PixArtTransformer2DModel
 
     def image_tokens(
         self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
     ) -> tuple[slice, tuple[int, int]] | None:
-        grid = latent_hw[0] // self.patch, latent_hw[1] // self.patch
+        patch = self.network.config.patch_size
+        grid = latent_hw[0] // patch, latent_hw[1] // patch
         return (slice(0, grid[0] * grid[1]), grid) if block in self.attention_blocks else None
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.space.encode(images)
-
-    def timesteps(self, stride: int) -> Tensor:
-        return self.process.timesteps(stride)
-
-    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        return self.process.add_noise(latents, timestep, noise)
-
-    def log_snr(self, timestep: Tensor) -> Tensor:
-        return self.process.log_snr(timestep)
-
-    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction at x_t says of x_0 and of the noise, see ddpm.py."""
-        return self.process.clean_and_noise(latents, timestep, prediction)
 
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         text = self.null_text.repeat(latents.shape[0])
@@ -103,4 +73,13 @@ def load_pixart(files: PipelineFiles, *, name: str, settings: dict[str, object],
     space = load_latent_space(
         files, where, network_channels=network.config.in_channels, latents_multiple_of=network.config.patch_size
     )
-    return PixArtBackbone(network, space, process, null_text, name=name, settings=settings)
+    return PixArtBackbone(
+        network,
+        space,
+        process,
+        null_text,
+        attention_blocks=attention_blocks(network),
+        px=int(network.config.sample_size) * space.factor,
+        name=name,
+        settings=settings,
+    )

@@ -1,4 +1,4 @@
-"""What the rest of tracedge asks of a model: two protocols, no base class."""
+"""What the rest of tracedge asks of a model: protocols, to be met by anything."""
 
 from __future__ import annotations
 
@@ -33,23 +33,12 @@ class AttentionSource(Protocol):
         ...
 
 
-@runtime_checkable
-class Backbone(AttentionSource, Protocol):
-    """A diffusion model seen as: encode, noise, denoise.
+class ForwardProcess(Protocol):
+    """How clean latents become noise, step by step: `ddpm.DDPM`, or the module `flow`.
 
-    px: the long side, in pixels, that the model was made for. multiple_of: image sides must be multiples of this.
-    settings: what identifies the weights: name, source, revision, licence (goes into every output).
+    >>> from tracedge.backbones import flow
+    >>> process: ForwardProcess = flow
     """
-
-    px: int
-    multiple_of: int
-    device: torch.device
-    dtype: torch.dtype
-    settings: dict[str, object]
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1], sides multiples of `multiple_of`, to clean latents (B, C, h, w) in fp32."""
-        ...
 
     def timesteps(self, stride: int) -> Tensor:
         """(T,) float: 0, stride, 2 stride, ... below 1000, on the model's 0..999 scale; 0 is the clean latent."""
@@ -63,10 +52,31 @@ class Backbone(AttentionSource, Protocol):
         """log of signal over noise power at (T,) timesteps; +inf at 0."""
         ...
 
-    def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        """One forward of the network: latents (B, C, h, w), timestep (B,), prediction (B, C, h, w), null prompt."""
-        ...
-
     def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
         """What a prediction at x_t, all (B, C, h, w), timestep (B,), says of x_0 and of the noise."""
+        ...
+
+
+@runtime_checkable
+class Backbone(AttentionSource, Protocol):
+    """A diffusion model seen as: encode, noise, denoise.
+
+    px: the long side, in pixels, that the model was made for. multiple_of: image sides must be multiples of this.
+    process: the noise it was trained under.
+    settings: what identifies the weights: name, source, revision, licence (goes into every output).
+    """
+
+    px: int
+    multiple_of: int
+    process: ForwardProcess
+    device: torch.device
+    dtype: torch.dtype
+    settings: dict[str, object]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1], sides multiples of `multiple_of`, to clean latents (B, C, h, w) in fp32."""
+        ...
+
+    def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        """One forward of the network: latents (B, C, h, w), timestep (B,), prediction (B, C, h, w), null prompt."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from tracedge.backbones.ddpm import DDPM
 from tracedge.backbones.hub import PipelineFiles
-from tracedge.backbones.latent import LatentSpace, load_latent_space
+from tracedge.backbones.latent import LatentBackbone, load_latent_space
 from tracedge.backbones.loading import Place, load_model, scheduler_config
 from tracedge.backbones.null_text import NullText, load_null_text
 from tracedge.errors import BackboneError
@@ -35,25 +36,14 @@ def attention_levels(network: UNet2DConditionModel) -> dict[str, int]:
     return levels["down_blocks"] | levels["mid_block"] | levels["up_blocks"]
 
 
-class UNetBackbone:
+class UNetBackbone(LatentBackbone):
     """A Stable Diffusion U-Net as a `Backbone` (see backbones/protocol.py for what each member means)."""
 
-    def __init__(
-        self,
-        network: UNet2DConditionModel,
-        space: LatentSpace,
-        process: DDPM,
-        null_text: NullText,
-        *,
-        name: str,
-        settings: dict[str, object],
-    ) -> None:
-        self.name, self.network, self.settings = name, network, settings
-        self.space, self.process, self.null_text = space, process, null_text
-        self.device, self.dtype = network.device, network.dtype
-        self.px, self.multiple_of = int(network.config.sample_size) * space.factor, space.multiple_of
-        self._levels = attention_levels(network)
-        self.attention_blocks = tuple(self._levels)
+    network: UNet2DConditionModel
+
+    @cached_property
+    def _levels(self) -> dict[str, int]:
+        return attention_levels(self.network)
 
     def image_tokens(
         self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
@@ -63,22 +53,6 @@ class UNetBackbone:
         step = 2 ** self._levels[block]
         grid = -(-latent_hw[0] // step), -(-latent_hw[1] // step)  # a stride-2 convolution rounds up
         return slice(0, grid[0] * grid[1]), grid
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.space.encode(images)
-
-    def timesteps(self, stride: int) -> Tensor:
-        return self.process.timesteps(stride)
-
-    def add_noise(self, latents: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        return self.process.add_noise(latents, timestep, noise)
-
-    def log_snr(self, timestep: Tensor) -> Tensor:
-        return self.process.log_snr(timestep)
-
-    def clean_and_noise(self, latents: Tensor, timestep: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor]:
-        """What a prediction at x_t says of x_0 and of the noise, see ddpm.py."""
-        return self.process.clean_and_noise(latents, timestep, prediction)
 
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         text = self.null_text.repeat(latents.shape[0])
@@ -117,4 +91,13 @@ def load_unet(files: PipelineFiles, *, name: str, settings: dict[str, object], w
     space = load_latent_space(
         files, where, network_channels=config.in_channels, latents_multiple_of=2 ** (len(network.down_blocks) - 1)
     )
-    return UNetBackbone(network, space, process, null_text, name=name, settings=settings)
+    return UNetBackbone(
+        network,
+        space,
+        process,
+        null_text,
+        attention_blocks=tuple(attention_levels(network)),
+        px=int(network.config.sample_size) * space.factor,
+        name=name,
+        settings=settings,
+    )
