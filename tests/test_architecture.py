@@ -18,6 +18,7 @@ SOURCE = Path(tracedge.__file__).parent
 PATH = [
     {"errors"},
     {"atomic", "tensors"},
+    {"checkpoints"},
     {"fit", "images", "tiling", "maps"},
     {"export", "jobs", "locking", "manifest", "batching", "runs"},
     {"backbones"},
@@ -27,6 +28,7 @@ PATH = [
     {"placement"},
     {"teacher"},
     {"datasets", "pretraining", "rivals"},
+    {"student"},
     {"metrics"},
     {"evaluation", "visualize"},
     {"cli"},
@@ -37,7 +39,8 @@ ORDER = {room: place for place, rooms in enumerate(PATH) for room in rooms}
 HEAVY = {
     "diffusers": {"backbones"},
     "transformers": {"backbones"},
-    "peft": set(),
+    "accelerate": {"student"},
+    "peft": {"student"},
     "ray": set(),
     "matplotlib": {"visualize"},
     "typer": {"cli"},

@@ -89,12 +89,18 @@ def test_a_picture_over_the_limit_is_refused_by_its_size(run, photos, tmp_path):
         (["edges", "PHOTOS", "-o", "OUT", "--dtype", "int4"], "dtype"),
         (["edges", "PHOTOS", "-o", "OUT", "--backbone", "sd99"], "sd15"),
         (["evaluate", "edges", "--truth", "PHOTOS"], "images"),
+        (["evaluate", "edges", "--truth", "PHOTOS", "--timestep", "3"], "images"),
+        (["edges", "PHOTOS", "-o", "OUT", "--device", "quantum"], "quantum"),
+        (["edges", "pic[red].png", "-o", "OUT"], "pic[red].png"),
+        (["edges", "PHOTOS", "-o", "PHOTOS/a.png"], "cannot be made"),
+        (["scenes", "--count", "1", "-o", "PHOTOS/a.png"], "a.png"),
+        (["edges", "PHOTOS", "-o", "OUT", "--backbone", "sd35-large", "--local-files-only"], "hf auth login"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_code_2(photos, tmp_path, arguments, words):
-    names = {"PHOTOS": str(photos), "OUT": str(tmp_path / "out")}
+    arguments = [a.replace("PHOTOS", str(photos)).replace("OUT", str(tmp_path / "out")) for a in arguments]
     done = subprocess.run(
-        [sys.executable, "-m", "tracedge", *(names.get(argument, argument) for argument in arguments)],
+        [sys.executable, "-m", "tracedge", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},

@@ -100,3 +100,21 @@ def test_a_choice_is_settled_only_when_nothing_later_can_change_it():
     assert not is_settled([0, 100, 200, 300], peaked, "argmax", 400)
     assert is_settled([0, 250, 500], [0, 0.1, 0.2], "bounded", 750)
     assert not is_settled([0], [0.0], "first_peak", 100)
+
+
+def test_an_image_whose_choice_stands_takes_no_further_step_because_of_its_neighbours():
+    generator = torch.Generator().manual_seed(1)
+    maps = (3 * torch.randn(6, 2, 6, 6, generator=generator)).softmax(-1)
+    maps[2:, 0] = maps[1, 0]  # the first image peaks at once, and then nothing changes
+
+    def walk(images):
+        tracker = EmergenceTracker("first_peak")
+        for step in range(6):
+            tracker.update(100.0 * step, maps[step, images], (2, 3))
+            if tracker.is_settled(100.0 * (step + 1)):
+                break
+        return tracker.finish()[0]
+
+    together, alone = walk([0, 1]), walk([0])
+    assert len(alone[0].timesteps) == 3
+    assert together[0] == alone[0]

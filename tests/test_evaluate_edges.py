@@ -172,10 +172,11 @@ def test_the_command_can_leave_the_rivals_out(root: Path) -> None:
     assert [row["name"] for row in json.loads(report.read_text())["rows"]] == ["prediction"]
 
 
-def test_a_missing_prediction_is_a_failure(root: Path) -> None:
+def test_a_missing_prediction_is_known_before_anything_is_scored(root: Path, monkeypatch) -> None:
     (root / "edges" / "tiles1.edges.png").unlink()
+    monkeypatch.setattr("tracedge.evaluation.edges.score_image", lambda *_: pytest.fail("scored"))
     done = command("--truth", root, "--pred", root / "edges", "--no-rivals", "--thresholds", 3, "--workers", 1)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "tiles1" in done.output
 
 

@@ -213,3 +213,11 @@ def test_maps_of_another_proportion_are_refused(hw):
 
 def test_images_hands_out_the_same_fit():
     assert FitOfImages is Fit
+
+
+def test_a_picture_one_column_wide_keeps_its_rows_apart():
+    column = torch.tensor([1.0, 3.0, 5.0]).reshape(1, 1, 3, 1)
+    one = Fit((3, 1), 2).apply(column)
+    row = Fit((1, 3), 2).apply(column.transpose(-2, -1))
+    assert one.flatten().tolist() == row.flatten().tolist()
+    assert one[0, 0, 0, 0] < one[0, 0, 1, 0]

@@ -36,9 +36,18 @@ def test_of_two_contours_the_one_with_more_divergence_is_stronger():
     assert placed[10:50, 60:68].max() > 2 * placed[10:50, 28:36].max() > 0
 
 
-def test_a_divergence_as_fine_as_the_picture_is_left_alone():
+def test_of_a_divergence_as_fine_as_the_picture_the_own_ridges_are_taken():
+    divergence = np.full((64, 64), 0.1, np.float32)
+    divergence[:, 19:22] = 0.3, 0.9, 0.3  # not where the picture has its contour
+    placed = place_edges(two_halves(32), divergence, token=1)
+    assert np.flatnonzero(placed[32]).tolist() == [20]
+    assert placed[32, 20] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("token", [1, 4])
+def test_a_picture_of_one_colour_has_no_edges_whatever_the_attention_says(token):
     divergence = np.random.default_rng(0).random((64, 64)).astype(np.float32)
-    assert place_edges(two_halves(32), divergence, token=1) is divergence
+    assert place_edges(np.full((64, 64, 3), 90, np.uint8), divergence, token=token).max() == 0
 
 
 def test_contrast_sees_colour_without_brightness():
@@ -52,9 +61,9 @@ def test_contrast_sees_colour_without_brightness():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 40)])
-def test_pictures_too_small_for_a_gradient_pass_through(shape):
-    divergence = np.ones(shape, np.float32)
-    assert np.array_equal(place_edges(np.zeros((*shape, 3), np.uint8), divergence, token=8), divergence)
+def test_pictures_too_small_for_a_gradient_have_no_edges(shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert place_edges(image, np.ones(shape, np.float32), token=8).max() == 0
 
 
 def test_a_contour_stands_or_falls_as_a_whole():

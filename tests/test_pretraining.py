@@ -1,6 +1,7 @@
 """Pretraining: it learns, it resumes exactly, and what it writes loads as a backbone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,6 +44,29 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(pool, tmp_path):
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_run_killed_between_its_checkpoint_and_its_model_writes_the_model_when_it_is_resumed(pool, tmp_path):
+    model = pretrain(pool, TINY, tmp_path)
+    kept = load_mini(model).settings
+    shutil.rmtree(model)
+    assert load_mini(pretrain(pool, TINY, tmp_path)).settings == kept
+
+
+def test_models_trained_for_equally_long_are_told_apart(pool, tmp_path):
+    from dataclasses import replace
+
+    first, second = (load_mini(pretrain(pool, replace(TINY, seed=seed), tmp_path / str(seed))) for seed in (0, 1))
+    assert first.settings["revision"] == second.settings["revision"]
+    assert first.settings["weights"] != second.settings["weights"]
+
+
+def test_a_run_is_not_resumed_on_other_pictures(pool, tmp_path):
+    pretrain(pool, TINY, tmp_path, until_step=2)
+    other = ImagePool.__new__(ImagePool)
+    other.groups, other.skipped = [pool.groups[0][::-1]], []
+    with pytest.raises(CheckpointError, match="other data"):
+        pretrain(other, TINY, tmp_path)
 
 
 def test_the_loss_falls(pool, tmp_path):

@@ -51,7 +51,14 @@ def test_a_line_says_what_became_of_the_image(photos, tmp_path):
     assert line.pop("seconds") >= 0
     assert len(line.pop("content_hash")) == 64
     assert len(line.pop("settings_hash")) == 16
-    assert line == {"file": "b.png", "output": "b", "status": "ok", "error": None, "mean": 10.0}
+    assert line == {
+        "file": "b.png",
+        "output": "b",
+        "status": "ok",
+        "error": None,
+        "mean": 10.0,
+        "suffixes": [SUFFIX],
+    }
 
 
 def test_the_settings_are_kept_beside_the_results(photos, tmp_path):

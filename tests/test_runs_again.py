@@ -114,3 +114,22 @@ def test_results_of_another_image_are_not_replaced_unasked(photos, tmp_path):
         run(tmp_path / "more", tmp_path / "out")
     assert run(tmp_path / "more", tmp_path / "out", force=True).done == 1
     assert run(photos, tmp_path / "out", force=True).done == 1, "b.png lost its output, so it is not done"
+
+
+def test_force_removes_what_only_the_older_settings_wrote(photos, tmp_path):
+    def write_both(result: float, paths: dict[str, Path]) -> None:
+        for path in paths.values():
+            path.write_text("old")
+
+    with FolderRun(tmp_path / "out", {"px": 512}, (SUFFIX, ".npz")) as folder:
+        folder.process(find_images([photos]), load_image, Means(), write_both)
+    (photos / "z.png").write_text("broken")
+    assert run(photos, tmp_path / "out", settings={"px": 1024}, force=True).done == 4
+    assert not list((tmp_path / "out").rglob("*.npz"))
+    assert not (tmp_path / "out" / f"z{SUFFIX}").exists()
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_sentence(photos, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file cannot be made"):
+        run(photos, tmp_path / "file")

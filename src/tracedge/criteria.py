@@ -73,9 +73,9 @@ def criterion(name: str) -> Criterion:
 
 
 def mean_over_rows(measure: Criterion, p: Tensor, q: Tensor, grid_hw: tuple[int, int], rows: int = 256) -> Tensor:
-    """The measure of two maps (B, N, N), row by row, averaged over rows: (B,) float64. Rows are taken in chunks."""
-    total = torch.zeros(p.shape[0], dtype=torch.float64, device=p.device)
+    """The measure of two maps (B, N, N), row by row, averaged over rows: (B,) float64, on the CPU. Rows are taken in chunks."""
+    total = torch.zeros(p.shape[0], dtype=torch.float64)  # not every device has float64
     for start in range(0, p.shape[1], rows):
         chunk = slice(start, start + rows)
-        total += measure(p[:, chunk], q[:, chunk], grid_hw).double().sum(-1)
+        total += measure(p[:, chunk], q[:, chunk], grid_hw).cpu().double().sum(-1)
     return total / p.shape[1]

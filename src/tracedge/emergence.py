@@ -62,7 +62,7 @@ class Emergence:
 
     index: position of the chosen timestep in `timesteps`. timesteps: (T,), ascending. divergences: (T,), the curve;
     divergences[i] compares timestep i - 1 with timestep i, and divergences[0] is 0. margin: how clearly it won, the
-    chosen divergence minus the largest of the others, over the chosen one, never below 0; in [0, 1].
+    chosen divergence minus the largest of the others that were looked at, over the chosen one, never below 0; in [0, 1].
     """
 
     index: int
@@ -119,13 +119,14 @@ class EmergenceTracker:
         self._previous: Tensor | None = None
         self._best: Tensor | None = None
         self._held: list[int] = []
+        self._settled: list[bool] = []
 
     def update(self, timestep: float, attention: Tensor, grid_hw: tuple[int, int]) -> None:
         """Take the maps (B, N, N) of one timestep, for all images of the batch; timesteps ascend."""
         self._timesteps.append(float(timestep))
         if self._previous is None:
             self._curves = [[0.0] for _ in attention]
-            self._held = [0] * len(attention)
+            self._held, self._settled = [0] * len(attention), [False] * len(attention)
             self._previous = attention
             return
         steps = mean_over_rows(self._compare, self._previous, attention, grid_hw).clamp_min(0)
@@ -133,16 +134,22 @@ class EmergenceTracker:
         if self._best is None:
             self._best = torch.empty_like(attention)
         for image, (curve, step) in enumerate(zip(self._curves, steps.tolist(), strict=True)):
+            if self._settled[image]:
+                continue
             curve.append(step)
             if RULES[self.rule](self._timesteps, curve) == len(curve) - 1:
                 self._best[image] = attention[image]
                 self._held[image] = len(curve) - 1
 
     def is_settled(self, following: float) -> bool:
-        """Whether the choice of every image stands, whatever the `following` timestep would bring: the walk may end."""
-        return bool(self._curves) and all(
-            is_settled(self._timesteps, curve, self.rule, following) for curve in self._curves
-        )
+        """Whether the choice of every image stands, whatever the `following` timestep would bring: the walk may end.
+
+        An image whose choice stands takes no further step: its curve does not depend on the batch that it is in.
+        """
+        for image, curve in enumerate(self._curves):
+            if not self._settled[image]:
+                self._settled[image] = is_settled(self._timesteps[: len(curve)], curve, self.rule, following)
+        return bool(self._curves) and all(self._settled)
 
     def finish(self) -> tuple[list[Emergence], Tensor, list[bool]]:
         """The choice for each image, the maps held (B, N, N), and whether each is the map of the choice.
@@ -152,5 +159,5 @@ class EmergenceTracker:
         """
         if self._best is None:
             raise SettingsError(f"a curve needs two or more timesteps, got {len(self._timesteps)}")
-        found = [instance_emergence_point(self._timesteps, curve, self.rule) for curve in self._curves]
+        found = [instance_emergence_point(self._timesteps[: len(curve)], curve, self.rule) for curve in self._curves]
         return found, self._best, [point.index == held for point, held in zip(found, self._held, strict=True)]

@@ -8,6 +8,7 @@
     ├── RecordingError (RuntimeError)   the attention seen is not the attention of the model
     ├── BackboneError (RuntimeError)    a model that cannot be loaded
     │   └── GatedModelError             its page must be accepted first
+    ├── TrainingError (FloatingPointError)  a training whose loss is no longer finite
     ├── RunError (RuntimeError)         a folder run that must not go on: mixed settings, colliding names
     └── MissingExtraError (ImportError) an optional dependency that is not installed
 
@@ -45,6 +46,10 @@ class BackboneError(TracedgeError, RuntimeError):
 
 class GatedModelError(BackboneError):
     """A model whose page must be accepted before it can be downloaded."""
+
+
+class TrainingError(TracedgeError, FloatingPointError):
+    """A training whose loss is no longer finite; the last checkpoint is kept."""
 
 
 class RunError(TracedgeError, RuntimeError):

@@ -100,7 +100,11 @@ class Fit:
         from torch.nn import functional as F
 
         if self.scaled_hw != tuple(self.image_hw):
-            images = F.interpolate(images, self.scaled_hw, mode="bilinear", antialias=True)
+            # Turned on its side: torch 2.13 repeats the first row when what comes out is one column wide.
+            turned = images.transpose(-2, -1) if self.scaled_hw[1] == 1 else images
+            sides = self.scaled_hw[::-1] if self.scaled_hw[1] == 1 else self.scaled_hw
+            scaled = F.interpolate(turned, sides, mode="bilinear", antialias=True)
+            images = scaled.transpose(-2, -1) if self.scaled_hw[1] == 1 else scaled
         for dim, length in zip((-2, -1), self.padded_hw, strict=True):
             if images.shape[dim] != length:
                 images = images.index_select(dim, _mirror(images.shape[dim], length, images.device))

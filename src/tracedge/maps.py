@@ -26,7 +26,8 @@ class EdgeMap:
             read-only array of its own.
         timestep: the instance emergence point t*, in 0..1000 (the model's timesteps), or None where none was chosen
             (a student's edges).
-        margin: how clearly t* won: the gap between the largest divergence and the runner-up, >= 0 (None: not known).
+        margin: how clearly t* won against the other timesteps that were tried, in [0, 1]; see
+            `tracedge.emergence.Emergence` (None: nothing was chosen).
         timesteps: the T timesteps that were tried; empty if none were.
         divergences: the T values of the KL curve (nats, >= 0), `divergences[i]` belongs to `timesteps[i]`.
         settings: what the edges depend on (model, revision, px, seed, ...), of JSON's types. Kept as a read-only copy.

@@ -27,17 +27,19 @@ def place_edges(
     Args:
         image: (H, W, 3) uint8.
         divergence: (H, W), ABDiv brought to the picture's pixels, >= 0.
-        token: side of a token in pixels of the picture; below two pixels the divergence is fine enough by itself and comes
-            back as it is.
+        token: side of a token in pixels of the picture; below two pixels the divergence is fine enough by itself, and its
+            own ridges are taken.
         sigma: smoothing of the picture in pixels before its gradient is taken.
         power: both factors spread over decades; below 1 the weak ones keep their order nearer to the strong ones.
 
     Returns:
-        (H, W) float32, >= 0, one pixel wide, not normalised.
+        (H, W) float32, >= 0, one pixel wide, not normalised. All 0 for a picture of one colour, or narrower than 3 pixels.
     """
-    if token < 2 or min(image.shape[:2]) < 3:
-        return divergence
+    if min(image.shape[:2]) < 3 or int(np.ptp(image, axis=(0, 1)).max()) <= 1:
+        return np.zeros(image.shape[:2], np.float32)
     above = np.maximum(divergence - np.median(divergence), 0)
+    if token < 2:
+        return non_maximum_suppression(above.astype(np.float32))
     strength = (contrast(image, sigma) * above) ** power
     return _with_its_contour(non_maximum_suppression(strength.astype(np.float32)))
 

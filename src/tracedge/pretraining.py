@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,10 +25,11 @@ from torch import Tensor, nn
 
 from tracedge.atomic import atomic_path
 from tracedge.backbones.mini import MiniConfig, build_mini, save_mini
-from tracedge.errors import CheckpointError, DataError, SettingsError, TracedgeError
+from tracedge.checkpoints import read_checkpoint, under, write_checkpoint
+from tracedge.errors import DataError, SettingsError, TracedgeError, TrainingError
 from tracedge.images import load_image
-from tracedge.tensors import read_tensors, write_tensors
 
+CHECKPOINT = "checkpoint.safetensors"
 _ASPECTS = ((1.0, 1.0), (1.15, 0.87), (0.87, 1.15))  # rows and columns of a batch's grid, relative to a square
 
 
@@ -39,6 +42,8 @@ class Stage:
     steps: int
 
     def __post_init__(self) -> None:
+        if not all(isinstance(value, int) for value in (self.px, self.batch, self.steps)):
+            raise SettingsError(f"px, batch and steps of a stage are whole numbers, got {asdict(self)}")
         if self.px < 16 or self.batch < 1 or self.steps < 1:
             raise SettingsError(f"a stage needs px >= 16, batch >= 1 and steps >= 1, got {asdict(self)}")
 
@@ -64,8 +69,10 @@ class PretrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.stages or self.learning_rate <= 0 or not 0 <= self.cooldown <= 1 or not 0 <= self.ema < 1:
-            raise SettingsError("a run needs stages, learning_rate > 0, cooldown in [0, 1] and ema in [0, 1)")
+        if not self.stages or not 0 < self.learning_rate <= 1 or not 0 <= self.cooldown <= 1 or not 0 <= self.ema < 1:
+            raise SettingsError("a run needs stages, learning_rate in (0, 1], cooldown in [0, 1] and ema in [0, 1)")
+        if self.seed < 0 or self.warmup < 0 or not 0 <= self.weight_decay < 1:
+            raise SettingsError("a run needs seed >= 0, warmup >= 0 and weight_decay in [0, 1)")
         if self.store_px < 16 or not 0 < self.smallest_crop <= 1:
             raise SettingsError("a run needs store_px >= 16 and smallest_crop in (0, 1]")
 
@@ -129,6 +136,14 @@ class ImagePool:
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
 
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of all pixels, in order."""
+        value = 0
+        for image in (image for group in self.groups for image in group):
+            value = zlib.crc32(image.tobytes(), value)
+        return f"{value:08x}"
+
     def _read(self, path: Path, store_px: int) -> NDArray[np.uint8] | None:
         try:
             image = load_image(path)
@@ -178,8 +193,8 @@ def pretrain(
     A checkpoint of other settings is refused. until_step stops early, as a kill would, for tests and time limits.
 
     Raises:
-        CheckpointError: output holds a run with another config.
-        FloatingPointError: the loss is not finite; the last checkpoint stays.
+        CheckpointError: output holds a run with another config, or of other pictures.
+        TrainingError: the loss is not finite; the last checkpoint stays.
     """
     # 1. The model, its running average and its optimisers: Muon for the blocks' matrices, AdamW for the rest.
     output.mkdir(parents=True, exist_ok=True)
@@ -187,7 +202,8 @@ def pretrain(
     network = build_mini(config.model).to(device)
     average = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
     optimisers = _build_optimisers(network, config)
-    step = _resume(output, config, network, average, optimisers)
+    described = json.dumps(asdict(config) | {"pictures": pool.fingerprint}, sort_keys=True)
+    step = _resume(output, described, network, average, optimisers)
 
     last_write = time.monotonic()
     stop = config.steps if until_step is None else min(until_step, config.steps)
@@ -209,7 +225,7 @@ def pretrain(
         loss = F.mse_loss(velocity, noise - clean)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise FloatingPointError(f"the loss at step {step} is {value}; the last checkpoint is kept in {output}")
+            raise TrainingError(f"the loss at step {step} is {value}; the last checkpoint is kept in {output}")
         loss.backward()
 
         # 4. Step, then average.
@@ -229,8 +245,10 @@ def pretrain(
             with (output / "train.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, "px": stage.px, "loss": round(value, 5)}) + "\n")
         if time.monotonic() - last_write > checkpoint_seconds or step == stop:
-            _write_checkpoint(output, config, network, average, optimisers, step)
+            _write_checkpoint(output, config, described, network, average, optimisers, step)
             last_write = time.monotonic()
+    if step and not (output / "model").is_dir():  # a run that was killed between its checkpoint and its model
+        _write_model(output / "model", config, average, step)
     return output / "model"
 
 
@@ -264,6 +282,7 @@ def _average_in(average: dict[str, Tensor], network: nn.Module, decay: float) ->
 def _write_checkpoint(
     output: Path,
     config: PretrainConfig,
+    described: str,
     network: nn.Module,
     average: dict[str, Tensor],
     optimisers: tuple[torch.optim.Optimizer, ...],
@@ -271,13 +290,14 @@ def _write_checkpoint(
 ) -> None:
     tensors = {f"network/{name}": weight for name, weight in network.state_dict().items()}
     tensors |= {f"average/{name}": weight for name, weight in average.items()}
-    for number, optimiser in enumerate(optimisers):
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser{number}/{index}/{key}": torch.as_tensor(value) for key, value in state.items()}
-    described = json.dumps(asdict(config), sort_keys=True)
-    write_tensors(output / "checkpoint.safetensors", tensors, {"config": described, "step": str(step)})
+    write_checkpoint(output / CHECKPOINT, tensors, optimisers, described, step)
     with atomic_path(output / "config.json") as path:
         path.write_text(json.dumps(asdict(config), indent=2, sort_keys=True) + "\n")
+    _write_model(output / "model", config, average, step)
+
+
+def _write_model(folder: Path, config: PretrainConfig, average: dict[str, Tensor], step: int) -> None:
+    """Write the averaged weights as a model, under another name first: what stands there is whole."""
     kept = build_mini(config.model)
     kept.load_state_dict(average)
     px = config.stages[-1].px
@@ -286,35 +306,23 @@ def _write_checkpoint(
         "settings": {"name": "mini", "revision": f"step-{step}", "licence": "Apache-2.0"},
         "trained": {"steps": step, "stages": [asdict(stage) for stage in config.stages], "seed": config.seed},
     }
-    save_mini(output / "model", kept, card)
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    save_mini(fresh, kept, card)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
 
 
 def _resume(
     output: Path,
-    config: PretrainConfig,
+    described: str,
     network: nn.Module,
     average: dict[str, Tensor],
     optimisers: tuple[torch.optim.Optimizer, ...],
 ) -> int:
     """Load the checkpoint of `output`, if there is one, into what is given; returns the step to go on from."""
-    path = output / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors, metadata = read_tensors(path)
-    if metadata.get("config") != json.dumps(asdict(config), sort_keys=True):
-        raise CheckpointError(
-            f"{output} holds a run with another config: choose another output folder, or the config it has"
-        )
-    network.load_state_dict(_under("network/", tensors))
-    average.update({name: weight.clone() for name, weight in _under("average/", tensors).items()})
-    for number, optimiser in enumerate(optimisers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _under(f"optimiser{number}/", tensors).items():
-            index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = tensor.clone()
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(metadata["step"])
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    tensors, step = read_checkpoint(output / CHECKPOINT, optimisers, described)
+    if step:
+        network.load_state_dict(under("network/", tensors))
+        average.update({name: weight.clone() for name, weight in under("average/", tensors).items()})
+    return step

@@ -4,6 +4,7 @@ None of them knows objects from texture; they are the floor of the benchmark.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,22 @@ class FolderOfEdges:
         if not self.folder.is_dir():
             raise DataError(f"{self.folder} is not a folder; expected one with <stem>.edges.png or <stem>.png files.")
 
+    def require(self, stems: Iterable[str]) -> None:
+        """Make sure that there is a file for each image.
+
+        Raises:
+            DataError: for some there is none.
+        """
+        missing = [stem for stem in stems if self._path_of(stem) is None]
+        if missing:
+            raise DataError(
+                f"{self.folder} has no edges for {len(missing)} images, neither {missing[0]}.edges.png nor {missing[0]}.png."
+            )
+
+    def _path_of(self, stem: str) -> Path | None:
+        names = (f"{stem}.edges.png", f"{stem}.png")
+        return next((self.folder / name for name in names if (self.folder / name).is_file()), None)
+
     def read(self, stem: str, image_hw: tuple[int, int]) -> NDArray[np.float32]:
         """The edges of one image.
 
@@ -103,10 +120,9 @@ class FolderOfEdges:
         Raises:
             DataError: no such file, one that is no grey PNG, or one of another size.
         """
-        names = (f"{stem}.edges.png", f"{stem}.png")
-        path = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
-        if path is None:
-            raise DataError(f"No edges for {stem!r}: neither {names[0]} nor {names[1]} is in {self.folder}.")
+        self.require([stem])
+        path = self._path_of(stem)
+        assert path is not None
         try:
             with Image.open(path, formats=["PNG"]) as picture:
                 mode, values = picture.mode, np.asarray(picture)

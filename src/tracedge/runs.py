@@ -107,7 +107,10 @@ class FolderRun:
         self._manifest: Manifest | None = None
 
     def __enter__(self) -> FolderRun:
-        self.output.mkdir(parents=True, exist_ok=True)
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"the output folder {self.output} cannot be made: {error.strerror}.") from error
         with ExitStack() as stack:
             stack.enter_context(exclusive(self.output / LOCK))
             _remove_leftovers(self.output)
@@ -216,6 +219,7 @@ class FolderRun:
             if isinstance(line, Failure):
                 self._record_failure(loaded.job, loaded.content_hash, line, tally)
             else:
+                self._remove_earlier(loaded.job, keep=self.outputs)
                 # Only now, and outside of attempt: a manifest that cannot be written ends the run.
                 self._open_manifest().append(line)
                 tally.count(loaded.job, "ok")
@@ -230,13 +234,25 @@ class FolderRun:
             return self._line(job, loaded.content_hash, "ok", None, fields)
 
     def _record_failure(self, job: Job, content_hash: str | None, failure: Failure, tally: _Tally) -> None:
+        self._remove_earlier(job, keep=())
         self._open_manifest().append(self._line(job, content_hash, "failed", failure.error, {}))
         tally.count(job, "failed", failure.error)
+
+    def _remove_earlier(self, job: Job, keep: Sequence[str]) -> None:
+        """Remove what an earlier run of other settings wrote for an image, and this one does not write anew."""
+        earlier = self._open_manifest().last.get(folded(str(job.relative)), {})
+        if earlier.get("status") != "ok" or earlier["settings_hash"] == self.settings_hash:
+            return
+        for suffix in earlier.get("suffixes", ()):
+            if _is_suffix(suffix) and suffix not in keep:
+                self.output_path(job, suffix).unlink(missing_ok=True)
 
     def _line(
         self, job: Job, content_hash: str | None, status: Status, error: str | None, fields: Mapping[str, object]
     ) -> bytes:
-        own = {"file": job.file, "output": str(job.relative), "content_hash": content_hash}
+        own: dict[str, object] = {"file": job.file, "output": str(job.relative), "content_hash": content_hash}
+        if status == "ok":
+            own["suffixes"] = list(self.outputs)
         return encode({**fields, **own, "settings_hash": self.settings_hash, "status": status, "error": error})
 
     def _refuse_other_settings(self, manifest: Manifest) -> None:

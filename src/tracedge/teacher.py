@@ -216,7 +216,8 @@ class EdgeTeacher:
         token = max(side / cells for side, cells in zip(view.image.shape[:2], grid_hw, strict=True))
         edges = place_edges(view.image, divergence, token) if self.settings.snap else divergence
         curve = (point.timesteps, point.divergences) if len(point.timesteps) > 1 else ((), ())
-        return EdgeMap(normalise(edges), point.timestep, point.margin, *curve, settings=self.provenance)
+        margin = point.margin if len(point.timesteps) > 1 else None
+        return EdgeMap(normalise(edges), point.timestep, margin, *curve, settings=self.provenance)
 
     def _noise(self, name: str, shape: Sequence[int]) -> Tensor:
         """(E, ...) noise of one image or tile, drawn on the CPU from the seed and the image alone."""

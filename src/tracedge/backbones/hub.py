@@ -6,6 +6,7 @@ without the variants, the pickles and the single-file checkpoints that lie besid
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tracedge.errors import BackboneError, GatedModelError, SettingsError
 
 INDEX = "model_index.json"
 _WEIGHTS = ("diffusion_pytorch_model", "model")  # diffusers' and transformers' names
+_SAMPLE = 2**16
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")
 
 
@@ -47,6 +49,22 @@ class PipelineFiles:
         found = self.parts("text_encoder", "tokenizer")
         return [part for part in found if not str(self.class_of(part)).startswith("T5Tokenizer")]
 
+    def fingerprint(self, parts: Sequence[str]) -> str:
+        """What changes when files of these parts are exchanged, without reading gigabytes.
+
+        It is made of the names and sizes of the files, all of the small ones, and samples of the large ones.
+        """
+        digest = hashlib.sha256((self.folder / INDEX).read_bytes())
+        for part in parts:
+            for path in sorted((self.folder / part).glob("*")):
+                size = path.stat().st_size
+                digest.update(f"{part}/{path.name}:{size}".encode())
+                with path.open("rb") as file:
+                    for start in range(0, size, max(_SAMPLE, size // 16)):
+                        file.seek(start)
+                        digest.update(file.read(_SAMPLE))
+        return digest.hexdigest()
+
     def require(self, parts: Sequence[str]) -> None:
         """Make sure that these parts are here, whole.
 
@@ -76,7 +94,10 @@ def is_whole(folder: Path, part: str) -> bool:
     if any((here / f"{stem}.safetensors").is_file() for stem in _WEIGHTS):
         return True
     indices = [here / f"{stem}.safetensors.index.json" for stem in _WEIGHTS]
-    shards = [set(json.loads(index.read_text())["weight_map"].values()) for index in indices if index.is_file()]
+    try:
+        shards = [set(json.loads(index.read_text())["weight_map"].values()) for index in indices if index.is_file()]
+    except (ValueError, KeyError, AttributeError):  # an index that cannot be read names no shards
+        return False
     return any(all((here / shard).is_file() for shard in names) for names in shards)
 
 
@@ -108,7 +129,7 @@ def hub_pipeline(
         if snapshot is not None and (snapshot / INDEX).is_file():
             return _pipeline(name, model, hub_id, snapshot, local_files_only, cache_dir)
     if local_files_only:
-        raise _absent(name, "is not in the cache and local_files_only forbids to fetch it")
+        raise _absent(name, "is not in the cache and local_files_only forbids to fetch it", model)
     for hub_id in model.hub_ids:
         snapshot = _fetched(name, model, hub_id, model.revision, [INDEX], cache_dir)
         if snapshot is not None:
@@ -202,7 +223,7 @@ def _fetched(
             return None  # the hub answers 401 for what does not exist, so this comes before the codes
         if any(isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403) for cause in chain):
             raise _gated(name, model, hub_id) from error
-        raise _absent(name, f"is not in the cache and the hub cannot be reached ({error})") from error
+        raise _absent(name, f"is not in the cache and the hub cannot be reached ({error})", model) from error
 
 
 def _causes(error: BaseException | None) -> Iterable[BaseException]:
@@ -218,8 +239,9 @@ def _gated(name: str, model: Model, hub_id: str) -> GatedModelError:
     )
 
 
-def _absent(name: str, why: str) -> BackboneError:
-    return BackboneError(f"{name} {why}. Run `tracedge download {name}` where there is a network.")
+def _absent(name: str, why: str, model: Model | None = None) -> BackboneError:
+    gated = f" {_gated(name, model, model.hub_ids[0])}" if model is not None and model.gated else ""
+    return BackboneError(f"{name} {why}. Run `tracedge download {name}` where there is a network.{gated}")
 
 
 def _read_index(folder: Path) -> dict[str, object]:

@@ -46,6 +46,16 @@ class LatentSpace:
         mode = self.vae.encode(pixels).latent_dist.mode()  # (B, C, h, w)
         return (mode.float() - self.shift) * self.scale
 
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, h, w) to images (B, 3, H, W), in [0, 1] where the latents are those of an image; not clamped.
+
+        Differentiable: the weights are frozen, the latents need not be.
+        """
+        sample = self.vae.decode(
+            (latents.to(self.vae.device, torch.float32) / self.scale + self.shift).to(self.vae.dtype)
+        )
+        return (sample.sample.float() + 1) / 2
+
 
 class LatentBackbone:
     """The members of a `Backbone` (see protocol.py) that are the same for every model with a VAE and a text encoder.
@@ -74,6 +84,10 @@ class LatentBackbone:
     def encode(self, images: Tensor) -> Tensor:
         """See `LatentSpace.encode`."""
         return self.space.encode(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See `LatentSpace.decode`."""
+        return self.space.decode(latents)
 
 
 def load_latent_space(

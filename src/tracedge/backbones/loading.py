@@ -11,7 +11,7 @@ import torch
 
 from tracedge.backbones.hub import PipelineFiles
 from tracedge.backbones.protocol import Backbone
-from tracedge.errors import BackboneError
+from tracedge.errors import BackboneError, SettingsError
 
 NETWORKS = {
     "UNet2DConditionModel": "unet",
@@ -31,11 +31,19 @@ class Place:
 
 
 def place(device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Place:
-    """None: the accelerator of this machine or else the CPU; fp32 on a CPU (which may lack bf16), bf16 elsewhere."""
+    """None: the accelerator of this machine or else the CPU; fp32 on a CPU (which may lack bf16), bf16 elsewhere.
+
+    Raises:
+        SettingsError: a device that torch does not know, or that is not here.
+    """
     if device is None:
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         device = found or torch.device("cpu")
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingsError(f"there is no device {str(device)!r} here: {error}") from error
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     return Place(device, dtype)
@@ -61,6 +69,8 @@ def open_pipeline(files: PipelineFiles, *, name: str, licence: str, where: Place
         "revision": files.revision,
         "licence": licence,
     }
+    if files.revision is None:  # a folder: its weights can be exchanged under the same name
+        settings["weights"] = files.fingerprint(files.parts("unet", "transformer", "vae", "scheduler"))[:16]
     return load[family_of(files)](files, name=name, settings=settings, where=where)
 
 
@@ -102,8 +112,15 @@ def load_model(kind: Any, files: PipelineFiles, part: str, where: Place) -> Any:
 
 
 def scheduler_config(files: PipelineFiles) -> dict[str, Any]:
-    """What scheduler/scheduler_config.json says."""
+    """What scheduler/scheduler_config.json says.
+
+    Raises:
+        BackboneError: it is missing or no JSON.
+    """
     files.require(["scheduler"])
     path = files.folder / "scheduler" / "scheduler_config.json"
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BackboneError(f"{path} is not readable JSON: {error}") from error
     return config

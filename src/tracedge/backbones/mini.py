@@ -7,6 +7,7 @@ sine-cosine embedding, which stretches over any grid, so a model trained at 32 x
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -92,6 +93,9 @@ class MiniBackbone:
     def encode(self, images: Tensor) -> Tensor:
         return images.to(self.device, torch.float32) * 2 - 1
 
+    def decode(self, latents: Tensor) -> Tensor:
+        return (latents.to(self.device, torch.float32) + 1) / 2
+
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:
         return self.network(latents.to(self.device, self.dtype), timestep=timestep.to(self.device), return_dict=False)[
             0
@@ -125,9 +129,19 @@ def load_mini(
             low_cpu_mem_usage=False,
             torch_dtype=dtype,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+        px, settings = int(card["px"]), dict(card["settings"])
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} does not hold a mini model ({CARD} and transformer/): {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if wrong or not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
         raise CheckpointError(f"the weights in {folder} do not fit their config: {wrong or 'some are not finite'}")
-    return MiniBackbone(network, px=int(card["px"]), settings=dict(card["settings"]), device=device)
+    settings["weights"] = _fingerprint(folder / "transformer")
+    return MiniBackbone(network, px=px, settings=settings, device=device)
+
+
+def _fingerprint(folder: Path) -> str:
+    """16 hexadecimal digits of the weight files: two models trained for equally long are not the same model."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

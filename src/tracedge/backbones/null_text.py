@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tracedge.backbones.hub import INDEX, PipelineFiles
+from tracedge.backbones.hub import PipelineFiles
 from tracedge.backbones.loading import Place
 from tracedge.tensors import read_tensors, write_tensors
 
@@ -75,25 +75,11 @@ def _identity(files: PipelineFiles, kind: str, tokens: int, dtype: torch.dtype) 
     """Everything that the embedding depends on. The dtype is of it: each is rounded once, wherever it was computed."""
     return {
         "source": files.source,
-        "revision": files.revision or _fingerprint(files),
+        "revision": files.revision or files.fingerprint(files.text_parts()),
         "kind": kind,
         "tokens": str(tokens),
         "dtype": str(dtype).removeprefix("torch."),
     }
-
-
-def _fingerprint(files: PipelineFiles) -> str:
-    """What changes when the text encoders of a folder are exchanged, without reading gigabytes.
-
-    It is made of the contents of the configs, and the names and sizes of the rest.
-    """
-    digest = hashlib.sha256((files.folder / INDEX).read_bytes())
-    for part in files.text_parts():
-        for path in sorted((files.folder / part).glob("*")):
-            digest.update(f"{part}/{path.name}:{path.stat().st_size}".encode())
-            if path.name.endswith("config.json"):
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _path(files: PipelineFiles, identity: dict[str, str]) -> Path:

@@ -59,7 +59,7 @@ class ForwardProcess(Protocol):
 
 @runtime_checkable
 class Backbone(AttentionSource, Protocol):
-    """A diffusion model seen as: encode, noise, denoise.
+    """A diffusion model seen as: encode, noise, denoise, decode.
 
     px: the long side, in pixels, that the model was made for. multiple_of: image sides must be multiples of this.
     process: the noise it was trained under.
@@ -75,6 +75,10 @@ class Backbone(AttentionSource, Protocol):
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1], sides multiples of `multiple_of`, to clean latents (B, C, h, w) in fp32."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Clean latents (B, C, h, w) to images (B, 3, H, W), about [0, 1]; differentiable."""
         ...
 
     def denoise(self, latents: Tensor, timestep: Tensor) -> Tensor:

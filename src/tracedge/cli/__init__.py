@@ -6,14 +6,17 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from tracedge.cli.backbones import backbones, download
 from tracedge.cli.bench import bench
+from tracedge.cli.distill import distill
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
 from tracedge.cli.inspect import inspect
 from tracedge.cli.pretrain import pretrain
 from tracedge.cli.scenes import scenes
+from tracedge.cli.teach import teach
 from tracedge.errors import TracedgeError
 
 app = typer.Typer(
@@ -24,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (edges, inspect, pretrain, scenes, backbones, download, bench):
+for verb in (edges, inspect, teach, distill, pretrain, scenes, backbones, download, bench):
     app.command()(verb)
 app.add_typer(evaluate, name="evaluate")
 
@@ -45,11 +48,17 @@ def options(
 
 
 def main() -> None:
-    """The entry point: what tracedge raises on purpose is one sentence on stderr and exit code 2."""
+    """The entry point: what tracedge raises on purpose, or the file system, is one sentence on stderr and exit code 2."""
     try:
         app()
-    except TracedgeError as error:
-        Console(stderr=True).print(f"[bold red]tracedge:[/] {error}", highlight=False, soft_wrap=True)
+    except (TracedgeError, OSError) as error:
+        Console(stderr=True).print(Text("tracedge: ", "bold red").append(Text(_sentence(error))), soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -15,11 +15,13 @@ def backbones() -> None:
 
     from tracedge.backbones import MODELS
 
-    table = Table("name", "family", "px", "licence", "gated", "hub id")
+    table = Table(box=None)  # names and ids are there to be copied: never cut
+    for heading in ("name", "family", "px", "licence", "gated", "hub id"):
+        table.add_column(heading, no_wrap=True)
     for name, model in MODELS.items():
         hub_id = model.hub_ids[0] if model.hub_ids else "(inside the package)"
         table.add_row(name, model.family, str(model.px), model.licence, "yes" if model.gated else "no", hub_id)
-    Console().print(table)
+    Console(width=200, highlight=False).print(table, crop=False)
 
 
 def download(

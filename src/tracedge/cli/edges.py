@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.progress import PhotoBar
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def edges(
         typer.echo(f"{backbone} has no student yet: using the training-free teacher", err=True)
 
     # 3. Run.
-    with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run, _Bar(len(jobs)) as bar:
+    with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run, PhotoBar(len(jobs)) as bar:
         summary = run.process(
             jobs,
             partial(load_image, max_pixels=max_pixels),
@@ -110,29 +111,3 @@ def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dic
             kind = "soft" if suffix == SOFT else suffix.split(".")[2]
             write_png16(path, as_kind(found.edges, kind))
     return {"timestep": found.timestep, "margin": found.margin}
-
-
-class _Bar:
-    """A progress bar of photos, with the count of failures."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"), console=console
-        )
-        self._task = self._progress.add_task("", total=total)
-        self._failed = 0
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def step(self, job: object, status: str, error: str | None) -> None:
-        self._failed += status == "failed"
-        self._progress.update(self._task, advance=1, description=f"{self._failed} failed" if self._failed else "")

@@ -73,6 +73,7 @@ def edges(
     """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import report_json
+    from tracedge.rivals import FolderOfEdges
 
     try:
         datasets = {str(folder): FolderDataset(folder, limit) for folder in truth}
@@ -82,6 +83,11 @@ def edges(
                 backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
             )
             predictors |= _teachers(options, timestep or [])
+        if pred is not None:
+            for dataset in datasets.values():
+                FolderOfEdges(pred).require(sample.stem for sample in dataset)
+        if timestep and backbone is None:
+            raise SettingsError("--timestep is a step of the teacher: give its model with --backbone.")
         if not predictors:
             raise SettingsError("There is nothing to score: give --pred or --backbone, or leave --no-rivals out.")
     except TracedgeError as error:
@@ -232,5 +238,5 @@ def _table(name: str, rows: "list[EdgeRow]") -> Table:
 
 
 def _stop(error: TracedgeError, code: int) -> NoReturn:
-    Console(stderr=True).print(str(error), style="red", markup=False)
+    Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
     raise typer.Exit(code) from error

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import torch
+
+    from tracedge.backbones.protocol import Backbone as LoadedBackbone
     from tracedge.teacher import EdgeTeacher
 
 Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
@@ -53,17 +56,12 @@ class PredictorOptions:
     dtype: str | None = None
     local_files_only: bool = False
     early_stop: bool = True
+    snap: bool = True
 
     def build(self) -> EdgeTeacher:
         """Check the settings, then load the model."""
-        import torch
-
-        from tracedge.errors import SettingsError
         from tracedge.teacher import EdgeTeacher, TeacherSettings
 
-        dtypes = {None: None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-        if self.dtype not in dtypes:
-            raise SettingsError(f"unknown dtype {self.dtype!r}: choose float32, bfloat16 or float16")
         settings = TeacherSettings(
             stride=self.stride,
             rule=self.rule,
@@ -71,14 +69,28 @@ class PredictorOptions:
             ensemble=self.ensemble,
             inversion=self.inversion,
             early_stop=self.early_stop,
+            snap=self.snap,
             size=self.size,
             zoom=self.zoom,
             seed=self.seed,
         )
-        return EdgeTeacher(
-            self.backbone,
-            settings=settings,
-            device=self.device,
-            dtype=dtypes[self.dtype],
-            local_files_only=self.local_files_only,
-        )
+        return EdgeTeacher(load(self.backbone, self.device, self.dtype, self.local_files_only), settings=settings)
+
+
+def load(backbone: str, device: str | None, dtype: str | None, local_files_only: bool) -> LoadedBackbone:
+    """The model that the options name."""
+    from tracedge.backbones import load_backbone
+
+    return load_backbone(backbone, device=device, dtype=torch_dtype(dtype), local_files_only=local_files_only)
+
+
+def torch_dtype(name: str | None) -> torch.dtype | None:
+    """What --dtype says; None leaves the choice to the device."""
+    import torch
+
+    from tracedge.errors import SettingsError
+
+    dtypes = {None: None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise SettingsError(f"unknown dtype {name!r}: choose float32, bfloat16 or float16")
+    return dtypes[name]

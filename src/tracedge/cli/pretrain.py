@@ -47,13 +47,13 @@ def pretrain(
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}, {task.fields[rate]:.1f} images/s"),
+        TextColumn("loss {task.fields[loss]}, {task.fields[rate]:.1f} images/s"),
     )
     with Progress(*columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task("pretrain", total=settings.steps, loss=float("nan"), rate=0.0)
+        task = bar.add_task("pretrain", total=settings.steps, loss="-", rate=0.0)
 
         def show(step: pretraining.Progress) -> None:
-            bar.update(task, completed=step.step, loss=step.loss, rate=step.images_per_second)
+            bar.update(task, completed=step.step, loss=f"{step.loss:.4f}", rate=step.images_per_second)
 
         model = pretraining.pretrain(pool, settings, output, device=device, on_step=show)
     typer.echo(f"the model is in {model}")

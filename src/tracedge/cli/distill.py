@@ -1,0 +1,111 @@
+"""`tracedge distill`: pseudo labels in, a one-step student out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracedge.cli import predictor_options as option
+
+if TYPE_CHECKING:
+    from tracedge.student.predictor import EdgePredictor
+
+
+def distill(
+    pseudo: Annotated[Path, typer.Argument(help="Folder that `tracedge teach` wrote.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where checkpoints and the student go; a run there is resumed.")
+    ],
+    backbone: option.Backbone = "mini",
+    config: Annotated[Path | None, typer.Option(help="TOML file of the settings; see configs/distill.toml.")] = None,
+    validate: Annotated[
+        Path | None, typer.Option(help="Folder with images/ and masks/: its ODS is logged at every checkpoint.")
+    ] = None,
+    validate_limit: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 16,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard (extra: train).")
+    ] = False,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+) -> None:
+    """Distil the teacher's edges into LoRA weights and an edge decoder. For many GPUs: accelerate launch -m tracedge distill ...
+
+    Afterwards: tracedge edges PHOTO --student OUTPUT/student -o edges
+    """
+    # 1. Everything that can be checked before a model is loaded.
+    import tomllib
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tracedge.errors import SettingsError
+    from tracedge.student import training
+    from tracedge.student.pseudo_labels import PseudoLabels
+
+    try:
+        table = tomllib.loads(config.read_text()) if config else {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{config} is not a readable TOML file: {error}") from error
+    settings = training.distill_config(table)
+    labels = PseudoLabels(pseudo)
+    log = _scalars(output) if tensorboard else None
+    check = _validation(validate, validate_limit) if validate else None
+
+    # 2. Train.
+    model = option.load(backbone, device, dtype, local_files_only)
+    typer.echo(f"{len(labels)} pseudo labels, {model.name} at {settings.px} px, LoRA of rank {settings.rank}")
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[losses]}, {task.fields[rate]:.1f} images/s"))
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task("distill", total=settings.steps, losses="starting", rate=0.0)
+
+        def show(step: training.Progress) -> None:
+            text = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+            bar.update(task, completed=step.step, losses=text, rate=step.images_per_second)
+            if log is not None:
+                log(step.step, dict(step.losses))
+
+        def score(step: int, student: EdgePredictor) -> Mapping[str, float]:
+            assert check is not None
+            figures = check(student)
+            bar.console.print(f"step {step}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+            if log is not None:
+                log(step, figures)
+            return figures
+
+        student = training.distill(
+            labels, model, settings, output, on_step=show, on_checkpoint=score if check is not None else None
+        )
+    typer.echo(f"the student is in {student}")
+
+
+def _validation(folder: Path, limit: int) -> Callable[[EdgePredictor], dict[str, float]]:
+    """Scores a student; the data set is looked at now, so that a wrong one is said before the training."""
+    from tracedge.datasets.folder import FolderDataset
+    from tracedge.evaluation.edges import evaluate_edges
+
+    dataset = FolderDataset(folder, limit)
+
+    def scores(student: EdgePredictor) -> dict[str, float]:
+        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, thresholds=19, workers=1)
+        return {"ODS": row.ods, "OIS": row.ois, "clDice": row.cldice}
+
+    return scores
+
+
+def _scalars(output: Path) -> Callable[[int, Mapping[str, float]], None]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        from tracedge.errors import MissingExtraError
+
+        raise MissingExtraError("--tensorboard needs one more package: pip install 'tracedge[train]'") from error
+    writer = SummaryWriter(output / "tensorboard")
+
+    def log(step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)
+
+    return log

@@ -1,0 +1,123 @@
+"""A student on disk: `student.json` (the card's facts), `student.safetensors` (LoRA and decoder), `README.md` (the card)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tracedge.atomic import atomic_path
+from tracedge.errors import BackboneError, CheckpointError, SettingsError
+from tracedge.tensors import read_tensors, write_tensors
+
+FACTS, WEIGHTS, CARD = "student.json", "student.safetensors", "README.md"
+SHIPPED = {"mini": "mini-student"}
+"""Students inside the package: the backbone they belong to -> their folder under weights/."""
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """What a student is, besides its weights.
+
+    backbone: name, source, revision and licence of the model it was distilled from, and of no other. size: long side in
+    pixels that this model sees; the decoder sees `detail` times as many. rank: of LoRA, 0 for none. width: of the decoder.
+    blocks: self-attention blocks of the backbone. trained: steps, config and the labels' provenance.
+    """
+
+    backbone: dict[str, Any]
+    size: int
+    detail: int
+    rank: int
+    width: int
+    blocks: int
+    trained: dict[str, Any] = field(default_factory=dict)
+
+
+def write_student(folder: Path, tensors: Mapping[str, Tensor], card: StudentCard) -> None:
+    """Write a student's folder; each file whole or not at all, the weights last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / CARD) as path:
+        path.write_text(_model_card(card), encoding="utf-8")
+    facts = json.dumps(asdict(card), indent=2, sort_keys=True) + "\n"
+    with atomic_path(folder / FACTS) as path:
+        path.write_text(facts, encoding="utf-8")
+    # The facts travel with the weights too: a kill between the two files cannot pair old facts with new weights unseen.
+    write_tensors(folder / WEIGHTS, dict(tensors), {"student": json.dumps(asdict(card), sort_keys=True)})
+
+
+def read_student(folder: Path) -> tuple[dict[str, Tensor], StudentCard]:
+    """The weights and the card of a folder.
+
+    Raises:
+        CheckpointError: it is no student, or its two files are not of one write.
+    """
+    try:
+        table = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        card = StudentCard(**table)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder} does not hold a student ({FACTS} and {WEIGHTS}): {error}") from error
+    tensors, metadata = read_tensors(folder / WEIGHTS)
+    if metadata.get("student") != json.dumps(asdict(card), sort_keys=True):
+        raise CheckpointError(
+            f"{folder}: {FACTS} and {WEIGHTS} do not belong together; write or fetch the student again"
+        )
+    return tensors, card
+
+
+def find_student(name: str | Path, *, local_files_only: bool = False) -> Path:
+    """The folder of a student: of one inside the package by its backbone's name, a folder, or a hub id.
+
+    Raises:
+        SettingsError: neither of these.
+        BackboneError: a hub id that is not in the cache and cannot be had.
+    """
+    if str(name) in SHIPPED:
+        return Path(str(resources.files("tracedge"))) / "weights" / SHIPPED[str(name)]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+        raise SettingsError(
+            f"{str(name)!r} is no student: give one of {', '.join(SHIPPED)}, a folder that `tracedge distill` wrote, or a hub id."
+        )
+    return _from_hub(str(name), local_files_only)
+
+
+def _from_hub(hub_id: str, local_files_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=[FACTS, WEIGHTS, CARD], local_files_only=local_files_only))
+    except HFValidationError as error:
+        raise SettingsError(f"{hub_id!r} is no hub id: {error}") from error
+    except (HTTPError, OSError, LocalEntryNotFoundError) as error:
+        raise BackboneError(f"the student {hub_id} is not in the cache and cannot be fetched: {error}") from error
+
+
+def _model_card(card: StudentCard) -> str:
+    base = card.backbone
+    steps = card.trained.get("steps", "unknown")
+    return f"""---
+license: other
+license_name: {str(base.get("licence", "unknown")).lower()}
+base_model: {base.get("source", base.get("name"))}
+library_name: tracedge
+tags: [edge-detection, unsupervised, diffusion]
+---
+# Instance edges in one step, of {base.get("name")}
+
+LoRA (rank {card.rank}) and an edge decoder for tracedge, distilled from the model's own attention, without labels.
+
+    import tracedge
+    edges = tracedge.EdgePredictor.from_pretrained("this folder or hub id")("photo.jpg").edges
+
+- **Base model**: {base.get("source", base.get("name"))}, revision {base.get("revision")}; a student fits no other.
+- **Licence**: that of the base model ({base.get("licence", "unknown")}) holds for what is derived from it.
+- **Training**: {steps} steps; settings and the labels' provenance are in `{FACTS}`.
+"""

@@ -1,0 +1,46 @@
+"""The student: one forward of the denoiser on the clean picture, and the decoder on what its attention says."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tracedge.attention import record_attention
+from tracedge.backbones.protocol import Backbone
+from tracedge.student.decoder import EdgeDecoder
+from tracedge.student.divergences import BlockDivergences
+
+
+class Student(nn.Module):
+    """A backbone and an edge decoder as one module, so that a framework can wrap, move and cast them together.
+
+    detail: pixels of the picture that the decoder sees for each pixel that the backbone sees, along a side.
+    """
+
+    def __init__(self, backbone: Backbone, decoder: EdgeDecoder, detail: int) -> None:
+        super().__init__()
+        self.backbone, self.detail = backbone, detail
+        self.network, self.decoder = backbone.network, decoder
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the edges (B, 1, H, W), and the denoiser's raw output (B, C, h, w), at t = 0.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1], sides multiples of detail x the backbone's `multiple_of`.
+        """
+        with torch.no_grad():
+            latents = self.backbone.encode(self.seen(images))
+        divergences, prediction = read_divergences(self.backbone, latents)
+        return self.decoder(divergences, images.to(divergences.device)), prediction
+
+    def seen(self, images: Tensor) -> Tensor:
+        """The pictures at the backbone's resolution."""
+        return F.avg_pool2d(images, self.detail) if self.detail > 1 else images
+
+
+def read_divergences(backbone: Backbone, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Divergences (B, C, h, w) of one forward at t = 0 on clean latents, and the network's output."""
+    with record_attention(backbone, (latents.shape[-2], latents.shape[-1]), BlockDivergences()) as taken:
+        prediction = backbone.denoise(latents, torch.zeros(len(latents)))
+    return taken.result(), prediction

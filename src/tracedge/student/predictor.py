@@ -1,0 +1,217 @@
+"""EdgePredictor: a photo in, instance edges out, in one step. Answers to the same call as EdgeTeacher."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pil
+from torch import Tensor
+
+from tracedge.backbones import MODELS, load_backbone
+from tracedge.backbones.protocol import Backbone
+from tracedge.checkpoints import under
+from tracedge.edges import non_maximum_suppression
+from tracedge.errors import CheckpointError, SettingsError
+from tracedge.fit import Fit
+from tracedge.images import ImageSource, load_image
+from tracedge.maps import EdgeMap
+from tracedge.student.adapters import adapter_state, merge_adapter_state
+from tracedge.student.decoder import DecoderConfig, EdgeDecoder
+from tracedge.student.files import StudentCard, find_student, read_student, write_student
+from tracedge.student.network import Student
+
+Image = NDArray[Any]
+_ADAPTERS, _DECODER = "adapters/", "decoder/"
+
+
+class EdgePredictor:
+    """Instance edges of images by a distilled student: one forward at t = 0, no noise, no seed.
+
+    Made by `EdgePredictor.from_pretrained`.
+
+    >>> import numpy as np
+    >>> predictor = EdgePredictor.from_pretrained("mini")  # doctest: +SKIP
+    >>> predictor(np.zeros((48, 64, 3), np.uint8)).shape  # doctest: +SKIP
+    (48, 64)
+    """
+
+    def __init__(
+        self, student: Student, card: StudentCard, tensors: dict[str, Tensor] | None = None, *, thin: bool = True
+    ) -> None:
+        """tensors: what is saved; None takes it from the student, whose adapters are then not merged yet."""
+        self.student, self.card, self.thin = student, card, thin
+        self._tensors = _tensors_of(student) if tensors is None else tensors
+        self._hash = _fingerprint(self._tensors)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path = "mini",
+        *,
+        backbone: Backbone | str | Path | None = None,
+        size: int | None = None,
+        thin: bool = True,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+        local_files_only: bool = False,
+    ) -> EdgePredictor:
+        """Load a student and the model under it, LoRA merged into its weights.
+
+        Args:
+            name: "mini" (inside the package), a folder that `tracedge distill` or `save_pretrained` wrote, or a hub id.
+            backbone: where its base model is, if not where the card says: a name, folder, hub id or loaded model. A loaded
+                one is changed: LoRA is merged into it.
+            size: long side in pixels that the backbone sees; None: as it was trained.
+            thin: suppress non-maxima, so that edges are one pixel wide; False keeps the decoder's soft map.
+            device, dtype, local_files_only: as for `load_backbone`.
+
+        Raises:
+            CheckpointError: not a student, or the base model is not the one it was distilled from.
+            SettingsError, BackboneError: as `load_backbone`.
+        """
+        tensors, card = read_student(find_student(name, local_files_only=local_files_only))
+        if size is not None and not 16 <= size <= 4096:
+            raise SettingsError(f"size must be from 16 to 4096 px, got {size}")
+        if backbone is None:
+            backbone = _home_of(card)
+        if isinstance(backbone, str | Path):
+            backbone = load_backbone(backbone, device=device, dtype=dtype, local_files_only=local_files_only)
+        _refuse_other(card, backbone)
+        merge_adapter_state(backbone.network, under(_ADAPTERS, tensors))
+        state = under(_DECODER, tensors)
+        try:
+            decoder = EdgeDecoder(DecoderConfig(len(state["mean"]), card.width))
+            decoder.load_state_dict(state)
+        except (KeyError, RuntimeError, SettingsError) as error:
+            raise CheckpointError(f"the decoder of {name} does not fit its card: {error}") from error
+        decoder.to(backbone.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        student = Student(backbone, decoder, card.detail).eval().requires_grad_(False)
+        return cls(student, replace(card, size=size or card.size), tensors, thin=thin)
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What the edges depend on, as JSON types: goes into every `EdgeMap` and every manifest."""
+        backbone = self.student.backbone
+        return {
+            "predictor": "student",
+            "student": self._hash,
+            "size": self.card.size,
+            "thin": self.thin,
+            "backbone": backbone.settings,
+            "dtype": str(backbone.dtype).removeprefix("torch."),
+        }
+
+    @overload
+    def __call__(self, images: ImageSource) -> EdgeMap: ...
+    @overload
+    def __call__(self, images: list[Any]) -> list[EdgeMap]: ...
+    def __call__(self, images: ImageSource | list[Any]) -> EdgeMap | list[EdgeMap]:
+        """Edges of one image (path, PIL image or array), or of a list of them in one batch where their sizes agree.
+
+        Returns an `EdgeMap` of exactly the image's size, or a list of them in the order given. Its edges are
+        probabilities: one threshold means the same in every picture.
+        """
+        if not isinstance(images, list):
+            return self([images])[0]
+        loaded = [load_image(image) for image in images]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(loaded):
+            groups.setdefault(image.shape, []).append(index)
+        found: dict[int, EdgeMap] = {}
+        for group in groups.values():
+            found |= zip(group, self._edges_of_batch([loaded[index] for index in group]), strict=True)
+        return [found[index] for index in range(len(loaded))]
+
+    @torch.inference_mode()
+    def _edges_of_batch(self, images: list[Image]) -> list[EdgeMap]:
+        """Images of one size, (H, W, 3) uint8 each."""
+        # 1. At the decoder's resolution; the backbone sees it `detail` times smaller.
+        detail = self.card.detail
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255  # (B, 3, H, W)
+        fit = Fit(images[0].shape[:2], detail * self.card.size, detail * self.student.backbone.multiple_of)
+
+        # 2. One forward.
+        logits, _ = self.student(fit.apply(pixels).contiguous(memory_format=torch.channels_last))
+
+        # 3. Back onto the pictures' own pixels, one pixel wide.
+        soft = fit.undo(torch.sigmoid(logits.float()).cpu()).clamp(0, 1).numpy()  # (B, H, W)
+        return [EdgeMap(non_maximum_suppression(e) if self.thin else e, settings=self.provenance) for e in soft]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `student.json`, `student.safetensors` and a model card, for `from_pretrained`."""
+        write_student(Path(folder), self._tensors, self.card)
+
+    def push_to_hub(self, hub_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to the Hugging Face hub; returns the address of the commit."""
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(hub_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=hub_id, folder_path=folder, commit_message="A tracedge student"))
+
+    def as_detector(self) -> Callable[[Pil.Image], Pil.Image]:
+        """A function as ControlNet's preprocessors are: PIL image in, PIL image (RGB, white edges on black) of its size out."""
+        return detector_of(self)
+
+    def compile(self) -> EdgePredictor:
+        """torch.compile the forward: slower the first time for each picture size, faster after; returns self.
+
+        The backbone itself stays as it is, since its attention is watched as it runs; the decoder is compiled.
+        """
+        self.student.decoder.compile()
+        return self
+
+
+def detector_of(predictor: Callable[[Any], EdgeMap]) -> Callable[[Pil.Image], Pil.Image]:
+    """Any predictor of edges as a function from PIL image to PIL image."""
+
+    def detect(image: Pil.Image) -> Pil.Image:
+        edges = predictor(image).edges
+        return Pil.fromarray(np.rint(edges * 255).astype(np.uint8)).convert("RGB")
+
+    return detect
+
+
+def _tensors_of(student: Student) -> dict[str, Tensor]:
+    tensors = {f"{_ADAPTERS}{name}": weight for name, weight in adapter_state(student.network).items()}
+    tensors |= {f"{_DECODER}{name}": weight for name, weight in student.decoder.state_dict().items()}
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def _home_of(card: StudentCard) -> str:
+    """Where to look for the base model of a student: its name in our table, or else its source."""
+    name = str(card.backbone.get("name"))
+    return name if name in MODELS else str(card.backbone.get("source", name))
+
+
+def _refuse_other(card: StudentCard, backbone: Backbone) -> None:
+    """A student fits the very weights it was distilled from.
+
+    Raises:
+        CheckpointError: another revision, other weights or another number of blocks.
+    """
+    names = [key for key in ("revision", "weights") if card.backbone.get(key) != backbone.settings.get(key)]
+    if names or len(backbone.attention_blocks) != card.blocks:
+        raise CheckpointError(
+            f"this student was distilled from {card.backbone}, which the model given is not: {backbone.settings}. "
+            "Give the right one as backbone=, or distil again."
+        )
+
+
+def _fingerprint(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
