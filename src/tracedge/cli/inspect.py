@@ -36,6 +36,7 @@ def inspect(
     from tracedge.visualize import AttentionStep, attention_colours, inspect_figure
 
     image = load_image(path, max_pixels=max_pixels)
+    output.mkdir(parents=True, exist_ok=True)  # before the work: a folder that cannot be made is said now
     predictor = option.PredictorOptions(
         backbone,
         None,
