@@ -14,11 +14,12 @@ import pytest
 from fake_runs import lines, photo
 
 SLOW_RUN = textwrap.dedent("""
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from tracedge.images import load_image
     from tracedge.runs import FolderRun, find_images
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
     photos, output, log = map(Path, sys.argv[1:])
 
     def predict(images):

@@ -7,11 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tracedge.errors import RunError
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     # On a CPU, and on Apple's GPUs, torch has only a RuntimeError and this sentence.
     says_so = "out of memory" in str(error) or "can't allocate memory" in str(error)
     return isinstance(error, torch.OutOfMemoryError) or says_so
+
+
+def predict_by_size(predict_batch: Callable[[list[np.ndarray]], Sequence[R]], images: Sequence[np.ndarray]) -> list[R]:
+    """One batch for each size that occurs; the results in the order of the images."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(index)
+    found: dict[int, R] = {}
+    for group in groups.values():
+        found |= zip(group, predict_batch([images[index] for index in group]), strict=True)
+    return [found[index] for index in range(len(images))]

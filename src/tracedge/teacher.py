@@ -15,6 +15,7 @@ from tracedge.attention import fused_attention
 from tracedge.backbones import load_backbone
 from tracedge.backbones.inversion import invert
 from tracedge.backbones.protocol import Backbone
+from tracedge.batching import predict_by_size
 from tracedge.criteria import criterion
 from tracedge.divergence import attention_boundary_divergence
 from tracedge.edges import normalise
@@ -151,14 +152,7 @@ class EdgeTeacher:
         """
         if not isinstance(images, list):
             return self([images])[0]
-        loaded = [load_image(image) for image in images]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(loaded):
-            groups.setdefault(image.shape, []).append(index)
-        found: dict[int, EdgeMap] = {}
-        for group in groups.values():
-            found |= zip(group, self._edges_of_batch([loaded[index] for index in group]), strict=True)
-        return [found[index] for index in range(len(loaded))]
+        return predict_by_size(self._edges_of_batch, [load_image(image) for image in images])
 
     @torch.no_grad()
     def _edges_of_batch(self, images: list[Image]) -> list[EdgeMap]:

@@ -25,9 +25,8 @@ def edges(
     paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.edges.png and manifest.jsonl.")],
     backbone: option.Backbone = "mini",
-    teacher: Annotated[
-        bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv (today the only way).")
-    ] = False,
+    student: option.Student = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv, several forwards.")] = False,
     timestep: option.Timestep = None,
     rule: option.Rule = "first_peak",
     stride: option.Stride = 100,
@@ -70,11 +69,10 @@ def edges(
     jobs = find_images(paths, output=output)
 
     # 2. The predictor; what its edges depend on is what the run depends on.
-    predictor = option.PredictorOptions(
+    options = option.PredictorOptions(
         backbone, timestep, rule, stride, size, zoom, ensemble, inversion, seed, device, dtype, local_files_only
-    ).build()
-    if not teacher:
-        typer.echo(f"{backbone} has no student yet: using the training-free teacher", err=True)
+    )
+    predictor = option.predictor(options, student=student, teacher=teacher)
 
     # 3. Run.
     with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run, PhotoBar(len(jobs)) as bar:

@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     import torch
 
     from tracedge.backbones.protocol import Backbone as LoadedBackbone
+    from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
 
 Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
+Student = Annotated[
+    str | None, typer.Option(help="Folder or hub id of a distilled student: one forward instead of several.")
+]
 Timestep = Annotated[
     float | None, typer.Option(min=0, max=999, help="A fixed timestep instead of the emergence point.")
 ]
@@ -58,6 +62,12 @@ class PredictorOptions:
     early_stop: bool = True
     snap: bool = True
 
+    def asked_of_the_teacher(self) -> list[str]:
+        """The options given, as far as they differ from what they are by default, that only the teacher has."""
+        own = ("timestep", "rule", "stride", "zoom", "ensemble", "inversion", "seed")
+        defaults = PredictorOptions()
+        return [f"--{name}" for name in own if getattr(self, name) != getattr(defaults, name)]
+
     def build(self) -> EdgeTeacher:
         """Check the settings, then load the model."""
         from tracedge.teacher import EdgeTeacher, TeacherSettings
@@ -75,6 +85,34 @@ class PredictorOptions:
             seed=self.seed,
         )
         return EdgeTeacher(load(self.backbone, self.device, self.dtype, self.local_files_only), settings=settings)
+
+
+def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) -> EdgeTeacher | EdgePredictor:
+    """The student that is asked for, or that the package has for the backbone; else the teacher, and that is said.
+
+    Raises:
+        SettingsError: a student together with an option that only the teacher has.
+    """
+    from tracedge.errors import SettingsError
+    from tracedge.student.files import SHIPPED
+    from tracedge.student.predictor import EdgePredictor
+
+    asked = options.asked_of_the_teacher() + (["--teacher"] if teacher else [])
+    if student is not None and asked:
+        raise SettingsError(f"{', '.join(asked)} cannot be had with --student: that is for the training-free teacher")
+    if student is None and (asked or options.backbone not in SHIPPED):
+        if not teacher:
+            why = f"{', '.join(asked)} is the teacher's" if asked else f"{options.backbone} has no student yet"
+            typer.echo(f"{why}: using the training-free teacher (--teacher)", err=True)
+        return options.build()
+    return EdgePredictor.from_pretrained(
+        student or options.backbone,
+        backbone=options.backbone if student is not None and options.backbone != "mini" else None,
+        size=options.size,
+        device=options.device,
+        dtype=torch_dtype(options.dtype),
+        local_files_only=options.local_files_only,
+    )
 
 
 def load(backbone: str, device: str | None, dtype: str | None, local_files_only: bool) -> LoadedBackbone:

@@ -51,8 +51,11 @@ class BlockDivergences:
         self._blocks: list[Tensor] = []
 
     def add(self, call: BlockCall) -> None:
-        query = call.query[..., call.image, :] * call.scale
-        self._blocks.append(opposite_divergence(query, call.key[..., call.image, :], call.grid_hw))
+        # Where a block's activations are computed twice (gradient checkpointing), what is saved here is kept instead:
+        # the second time nobody watches, and torch wants the same tensors saved.
+        with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+            query = call.query[..., call.image, :] * call.scale
+            self._blocks.append(opposite_divergence(query, call.key[..., call.image, :], call.grid_hw))
 
     def result(self) -> Tensor:
         """(B, C, h, w): all blocks in forward order, smaller grids brought to the largest. Ends the reduction.
@@ -68,3 +71,7 @@ class BlockDivergences:
             ],
             dim=1,
         )
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor

@@ -16,7 +16,7 @@ from tracedge.errors import BackboneError, CheckpointError, SettingsError
 from tracedge.tensors import read_tensors, write_tensors
 
 FACTS, WEIGHTS, CARD = "student.json", "student.safetensors", "README.md"
-SHIPPED = {"mini": "mini-student"}
+SHIPPED: dict[str, str] = {}
 """Students inside the package: the backbone they belong to -> their folder under weights/."""
 
 
@@ -82,9 +82,7 @@ def find_student(name: str | Path, *, local_files_only: bool = False) -> Path:
     if folder.is_dir():
         return folder
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        raise SettingsError(
-            f"{str(name)!r} is no student: give one of {', '.join(SHIPPED)}, a folder that `tracedge distill` wrote, or a hub id."
-        )
+        raise SettingsError(f"{str(name)!r} is no student: give a folder that `tracedge distill` wrote, or a hub id.")
     return _from_hub(str(name), local_files_only)
 
 

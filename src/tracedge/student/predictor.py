@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tracedge.backbones import MODELS, load_backbone
 from tracedge.backbones.protocol import Backbone
+from tracedge.batching import predict_by_size
 from tracedge.checkpoints import under
 from tracedge.edges import non_maximum_suppression
 from tracedge.errors import CheckpointError, SettingsError
@@ -120,14 +121,7 @@ class EdgePredictor:
         """
         if not isinstance(images, list):
             return self([images])[0]
-        loaded = [load_image(image) for image in images]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(loaded):
-            groups.setdefault(image.shape, []).append(index)
-        found: dict[int, EdgeMap] = {}
-        for group in groups.values():
-            found |= zip(group, self._edges_of_batch([loaded[index] for index in group]), strict=True)
-        return [found[index] for index in range(len(loaded))]
+        return predict_by_size(self._edges_of_batch, [load_image(image) for image in images])
 
     @torch.inference_mode()
     def _edges_of_batch(self, images: list[Image]) -> list[EdgeMap]:

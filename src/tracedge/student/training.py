@@ -68,6 +68,9 @@ class DistillConfig:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise SettingsError(f"unknown rule of pseudo labels {self.rule!r}: choose one of {', '.join(RULES)}")
+        counts = (self.px, self.detail, self.steps, self.batch, self.accumulate, self.rank, self.seed, self.warmup)
+        if not all(isinstance(count, int) for count in counts):
+            raise SettingsError("px, detail, steps, batch, accumulate, rank, seed and warmup are whole numbers")
         if min(self.px, self.detail, self.steps, self.batch, self.accumulate) < 1 or self.rank < 0:
             raise SettingsError("px, detail, steps, batch and accumulate are at least 1, rank at least 0")
         if min(self.dice, self.cross_entropy, self.reconstruction) < 0 or self.dice + self.cross_entropy == 0:

@@ -1,0 +1,270 @@
+"""Distillation: it learns, it resumes exactly, it refuses what does not belong together; and the student that comes out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from tracedge.backbones import load_backbone
+from tracedge.cli import app
+from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingError
+from tracedge.export.png import read_png16, write_png8, write_png16
+from tracedge.images import load_image
+from tracedge.student import training
+from tracedge.student.files import FACTS, WEIGHTS
+from tracedge.student.predictor import EdgePredictor
+from tracedge.student.pseudo_labels import PseudoLabels
+from tracedge.student.training import DistillConfig, distill, distill_config
+from tracedge.tensors import read_tensors
+
+TINY = DistillConfig(px=16, rank=2, width=8, steps=6, batch=2, warmup=2, seed=1)
+
+
+def mini():
+    return load_backbone("mini", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+    """Squares of one colour, with their outlines as the teacher's edges."""
+    folder = tmp_path_factory.mktemp("pseudo")
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        image = np.full((40, 48, 3), rng.integers(0, 100, 3), np.uint8)
+        image[10:30, 12:36] = rng.integers(150, 256, 3)
+        edges = np.zeros((40, 48), np.float32)
+        edges[[10, 30], 12:36] = edges[10:31, [[12], [36]]] = 0.9
+        write_png8(folder / f"{number}.image.png", image)
+        write_png16(folder / f"{number}.edges.png", edges)
+    provenance = {"predictor": "teacher", "taught_px": 48, "size": 24, "backbone": mini().settings}
+    (folder / "settings.json").write_text(json.dumps(provenance))
+    return PseudoLabels(folder)
+
+
+@pytest.fixture(scope="module")
+def student(labels, tmp_path_factory):
+    return distill(labels, mini(), TINY, tmp_path_factory.mktemp("run"))
+
+
+def kept(folder):
+    return read_tensors(folder / "checkpoint.safetensors")[0]
+
+
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(labels, tmp_path):
+    distill(labels, mini(), TINY, tmp_path / "whole")
+    for stop in (2, 5, None):
+        distill(labels, mini(), TINY, tmp_path / "parts", until_step=stop)
+    whole, parts = kept(tmp_path / "whole"), kept(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_accumulated_forwards_are_one_step(labels, tmp_path):
+    config = replace(TINY, batch=1, accumulate=3, steps=2)
+    seen = []
+    distill(labels, mini(), config, tmp_path, on_step=lambda step: seen.append(step.step))
+    assert seen == [1, 2]
+    assert float(kept(tmp_path)["optimiser0/0/step"]) == 2
+
+
+def test_the_losses_fall(labels, tmp_path):
+    config = replace(TINY, steps=40, batch=4, learning_rate=1e-2, adapter_rate=5e-3, cooldown=0.2)
+    seen = []
+    distill(labels, mini(), config, tmp_path, on_step=lambda step: seen.append(dict(step.losses)))
+    for name in ("dice", "reconstruction"):
+        first, last = (np.mean([losses[name] for losses in part]) for part in (seen[:4], seen[-4:]))
+        assert last < 0.8 * first, name
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"reconstruction": 0.0}, {"dice"}),
+        ({"dice": 0.0, "cross_entropy": 1.0}, {"cross_entropy", "reconstruction"}),
+        ({"rank": 0}, {"dice"}),
+    ],
+)
+def test_each_loss_can_be_left_out(labels, tmp_path, change, names):
+    seen = []
+    distill(labels, mini(), replace(TINY, steps=1, **change), tmp_path, on_step=lambda step: seen.append(step.losses))
+    assert set(seen[0]) == names
+
+
+def test_activations_computed_twice_give_the_same_training(labels, tmp_path):
+    for name, twice in (("once", False), ("twice", True)):
+        distill(labels, mini(), replace(TINY, steps=2, checkpointing=twice), tmp_path / name)
+    once, twice = kept(tmp_path / "once"), kept(tmp_path / "twice")
+    assert all(torch.allclose(once[name], twice[name], atol=1e-6) for name in once)
+
+
+def test_another_config_does_not_go_on_with_a_run(labels, tmp_path):
+    distill(labels, mini(), TINY, tmp_path, until_step=1)
+    with pytest.raises(CheckpointError, match="another config"):
+        distill(labels, mini(), replace(TINY, seed=2), tmp_path)
+
+
+def test_labels_of_another_backbone_are_refused(labels, tmp_path):
+    other = mini()
+    other.settings = {**other.settings, "weights": "another"}
+    with pytest.raises(DataError, match="tracedge teach"):
+        distill(labels, other, TINY, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(labels, tmp_path, monkeypatch):
+    distill(labels, mini(), TINY, tmp_path, until_step=2)
+    before = kept(tmp_path)
+    monkeypatch.setattr(training, "dice_loss", lambda logits, _: logits.sum() * float("nan"))
+    with pytest.raises(TrainingError, match="step 2"):
+        distill(labels, mini(), TINY, tmp_path)
+    after = kept(tmp_path)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"rule": "best"}, {"steps": 0}, {"dice": 0.0}, {"precision": "int4"}, {"ema": 1.0}, {"tempo": 1}, {"steps": 2.5}],
+)
+def test_a_config_that_makes_no_sense_is_refused(table):
+    with pytest.raises(SettingsError):
+        distill_config(table)
+
+
+# --- the student ------------------------------------------------------------------------------------------------------
+
+
+def photo(height=40, width=56):
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[8:30, 10:40] = (200, 60, 60)
+    return image
+
+
+def test_what_is_loaded_equals_what_was_trained(labels, tmp_path):
+    outputs = []
+
+    def remember(_, predictor):
+        outputs.append(predictor(photo()).edges)
+        return {}
+
+    folder = distill(labels, mini(), replace(TINY, adapter_rate=0.05), tmp_path, on_checkpoint=remember)
+    merged = EdgePredictor.from_pretrained(folder, device="cpu")(photo()).edges
+    assert outputs[0].max() > 0
+    np.testing.assert_allclose(merged, outputs[0], atol=2e-4)
+
+
+def test_edges_have_the_pictures_size_whatever_it_is(student):
+    predictor = EdgePredictor.from_pretrained(student, device="cpu")
+    for height, width in ((1, 1), (3, 50), (97, 31)):
+        found = predictor(np.zeros((height, width, 3), np.uint8))
+        assert found.shape == (height, width)
+        assert found.timestep is None
+    assert found.settings["predictor"] == "student"
+
+
+def test_a_batch_gives_what_each_picture_gives_alone(student):
+    predictor = EdgePredictor.from_pretrained(student, device="cpu", thin=False)
+    pictures = [photo(), photo(48, 40), photo()[::-1].copy()]
+    for one, found in zip(pictures, predictor(pictures), strict=True):
+        np.testing.assert_allclose(found.edges, predictor(one).edges, atol=1e-5)
+
+
+def test_the_detector_gives_a_picture_of_the_same_size_white_on_black(student):
+    detect = EdgePredictor.from_pretrained(student, device="cpu", thin=False).as_detector()
+    found = detect(Image.fromarray(photo()))
+    assert (found.size, found.mode) == ((56, 40), "RGB")
+
+
+def test_a_saved_student_is_the_same_student(student, tmp_path):
+    predictor = EdgePredictor.from_pretrained(student, device="cpu")
+    predictor.save_pretrained(tmp_path / "copy")
+    again = EdgePredictor.from_pretrained(tmp_path / "copy", device="cpu")
+    assert again.provenance == predictor.provenance
+    assert np.array_equal(again(photo()).edges, predictor(photo()).edges)
+    card = (tmp_path / "copy" / "README.md").read_text()
+    assert "Apache-2.0" in card
+    assert "base_model: mini" in card
+
+
+def test_it_can_be_pushed_to_the_hub(student, monkeypatch):
+    calls = []
+
+    class Hub:
+        def __init__(self, token=None):
+            pass
+
+        def create_repo(self, hub_id, **options):
+            calls.append((hub_id, options))
+
+        def upload_folder(self, *, folder_path, **options):
+            from pathlib import Path
+
+            calls.append((sorted(path.name for path in Path(folder_path).iterdir()), options))
+            return "https://hub/commit"
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert EdgePredictor.from_pretrained(student, device="cpu").push_to_hub("me/edges") == "https://hub/commit"
+    assert calls[0][0] == "me/edges"
+    assert calls[1][0] == ["README.md", FACTS, WEIGHTS]
+
+
+def test_a_student_fits_no_other_weights(student):
+    other = mini()
+    other.settings = {**other.settings, "weights": "another"}
+    with pytest.raises(CheckpointError, match="distilled from"):
+        EdgePredictor.from_pretrained(student, backbone=other)
+
+
+def test_facts_and_weights_of_two_writes_are_refused(student, tmp_path):
+    EdgePredictor.from_pretrained(student, device="cpu").save_pretrained(tmp_path)
+    facts = json.loads((tmp_path / FACTS).read_text())
+    (tmp_path / FACTS).write_text(json.dumps(facts | {"size": 99}))
+    with pytest.raises(CheckpointError, match="belong together"):
+        EdgePredictor.from_pretrained(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["nothing", "./nothing/here", "a/b/c"])
+def test_what_is_no_student_is_said(name):
+    with pytest.raises(SettingsError, match="tracedge distill"):
+        EdgePredictor.from_pretrained(name)
+
+
+def test_a_folder_without_a_student_is_said(tmp_path):
+    with pytest.raises(CheckpointError, match="does not hold a student"):
+        EdgePredictor.from_pretrained(tmp_path)
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_from_photos_to_a_student_to_edges_on_the_command_line(tmp_path):
+    from tracedge.datasets.scenes import draw_scene
+
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    (tmp_path / "photos").mkdir()
+    for seed in (1, 2):
+        Image.fromarray(draw_scene(seed, 64).image).save(tmp_path / "photos" / f"{seed}.png")
+    pseudo = tmp_path / "pseudo"
+    teach = ("teach", tmp_path / "photos", "-o", pseudo, "--size", 24, "--timestep", 0)
+    assert run(*teach).exit_code == 0
+    assert load_image(pseudo / "1.image.png").shape == (48, 48, 3)
+    assert "2 skipped" in run(*teach).output
+    (tmp_path / "tiny.toml").write_text("px = 16\nrank = 2\nwidth = 8\nsteps = 2\nbatch = 1\n")
+    truth = tmp_path / "truth"
+    assert run("scenes", "--count", 2, "--size", 48, "-o", truth, "--workers", 1).exit_code == 0
+    done = run("distill", pseudo, "-o", tmp_path / "run", "--config", tmp_path / "tiny.toml", "--validate", truth)
+    assert done.exit_code == 0, done.output
+    logged = [json.loads(line) for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
+    assert 0 <= logged[-1]["ODS"] <= 1
+    student = tmp_path / "run" / "student"
+    done = run("edges", tmp_path / "photos", "-o", tmp_path / "edges", "--student", student)
+    assert done.exit_code == 0, done.output
+    assert read_png16(tmp_path / "edges" / "1.edges.png").shape == (64, 64)
+    refused = run("edges", tmp_path / "photos", "-o", tmp_path / "e", "--student", student, "--timestep", 3)
+    assert isinstance(refused.exception, SettingsError)
+    assert "--timestep" in str(refused.exception)
