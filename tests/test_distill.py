@@ -1,6 +1,7 @@
 """Distillation: it learns, it resumes exactly, it refuses what does not belong together; and the student that comes out."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +43,7 @@ def labels(tmp_path_factory):
         write_png16(folder / f"{number}.edges.png", edges)
     provenance = {"predictor": "teacher", "taught_px": 48, "size": 24, "backbone": mini().settings}
     (folder / "settings.json").write_text(json.dumps(provenance))
-    return PseudoLabels(folder)
+    return [PseudoLabels(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,13 @@ def test_labels_of_another_backbone_are_refused(labels, tmp_path):
     with pytest.raises(DataError, match="tracedge teach"):
         distill(labels, other, TINY, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_folders_taught_at_different_sizes_are_refused(labels, tmp_path):
+    shutil.copytree(labels[0].folder, tmp_path / "other")
+    (tmp_path / "other" / "settings.json").write_text(json.dumps(labels[0].provenance | {"taught_px": 64}))
+    with pytest.raises(DataError, match="taught_px 64"):
+        distill([*labels, PseudoLabels(tmp_path / "other")], mini(), TINY, tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(labels, tmp_path, monkeypatch):

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def distill(
-    pseudo: Annotated[Path, typer.Argument(help="Folder that `tracedge teach` wrote.")],
+    pseudo: Annotated[
+        list[Path], typer.Argument(help="Folders that `tracedge teach` wrote; each is drawn from equally often.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where checkpoints and the student go; a run there is resumed.")
     ],
@@ -50,13 +52,13 @@ def distill(
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{config} is not a readable TOML file: {error}") from error
     settings = training.distill_config(table)
-    labels = PseudoLabels(pseudo)
+    labels = [PseudoLabels(folder) for folder in pseudo]
     log = _scalars(output) if tensorboard else None
     check = _validation(validate, validate_limit) if validate else None
 
     # 2. Train.
     model = option.load(backbone, device, dtype, local_files_only)
-    typer.echo(f"{len(labels)} pseudo labels, {model.name} at {settings.px} px, LoRA of rank {settings.rank}")
+    typer.echo(f"{sum(map(len, labels))} pseudo labels, {model.name} at {settings.px} px, LoRA of rank {settings.rank}")
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[losses]}, {task.fields[rate]:.1f} images/s"))
     with Progress(*columns, TimeRemainingColumn()) as bar:
         task = bar.add_task("distill", total=settings.steps, losses="starting", rate=0.0)

@@ -109,9 +109,9 @@ class Progress:
 
 
 class Crops:
-    """Random crops of pseudo labels, for the backbone's grid: every draw follows from its generator."""
+    """Random crops of pseudo labels, folder by folder with equal weight: every draw follows from its generator."""
 
-    def __init__(self, labels: PseudoLabels, rule: str, side: int, multiple_of: int) -> None:
+    def __init__(self, labels: Sequence[PseudoLabels], rule: str, side: int, multiple_of: int) -> None:
         """side: of the crops, in the labels' own pixels. Pictures smaller than it are mirrored up to it."""
         if side % multiple_of:
             raise SettingsError(f"crops of {side} px do not fit the model: its sides are multiples of {multiple_of}")
@@ -121,7 +121,8 @@ class Crops:
         """Images (B, 3, side, side) in [0, 1] and labels (B, side, side) int64."""
         images, labels = [], []
         for _ in range(count):
-            pair = self.labels[int(rng.integers(len(self.labels)))]
+            folder = self.labels[int(rng.integers(len(self.labels)))]
+            pair = folder[int(rng.integers(len(folder)))]
             image, label = pair.image, ternary(pair.edges, self.rule)
             short = [max(0, self.side - length) for length in label.shape]
             image = np.pad(image, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
@@ -137,7 +138,7 @@ class Crops:
 
 
 def distill(
-    labels: PseudoLabels,
+    labels: Sequence[PseudoLabels],
     backbone: Backbone,
     config: DistillConfig,
     output: Path,
@@ -148,18 +149,19 @@ def distill(
     on_step: Callable[[Progress], None] | None = None,
     on_checkpoint: Callable[[int, EdgePredictor], Mapping[str, float]] | None = None,
 ) -> Path:
-    """Train, or go on training, a student of a backbone; returns the folder `output/student`.
+    """Train, or go on training, a student of a backbone on folders of labels; returns the folder `output/student`.
 
     Writes under output: `checkpoint.safetensors`, `config.json`, `train.jsonl` (a line every 20 steps) and `student/`
     (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. on_checkpoint gets
     the step and the student as it is, and what it returns (a validation's figures) goes into train.jsonl.
 
     Raises:
-        DataError: the labels were made by another backbone.
+        DataError: the labels were made by another backbone, or at different sizes.
         CheckpointError: output holds a run with another config.
         TrainingError: the loss is not finite; the last checkpoint stays.
     """
-    refuse_other_backbone(labels, backbone)
+    refuse_labels_that_differ(labels, backbone)
+    provenance = [folder.provenance for folder in labels]
     accelerator = accelerator or Accelerator(
         mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate
     )
@@ -182,7 +184,7 @@ def distill(
         weight_decay=config.weight_decay,
     )
     output.mkdir(parents=True, exist_ok=True)
-    step = _resume(output, config, labels.provenance, decoder, weights, average, optimiser)
+    step = _resume(output, config, provenance, decoder, weights, average, optimiser)
     wrapped, prepared = accelerator.prepare(student, optimiser)
 
     last_write = time.monotonic()
@@ -228,9 +230,9 @@ def distill(
             if step % 20 == 0 or step == stop:
                 _log(output, {"step": step, **{name: round(value, 5) for name, value in parts.items()}})
             if time.monotonic() - last_write > checkpoint_seconds or step == stop:
-                _write_checkpoint(output, config, labels.provenance, decoder, weights, average, optimiser, step)
+                _write_checkpoint(output, config, provenance, decoder, weights, average, optimiser, step)
                 with averaged(weights, average):
-                    predictor = EdgePredictor(student, card_of(backbone, config, labels.provenance, step))
+                    predictor = EdgePredictor(student, card_of(backbone, config, provenance, step))
                     predictor.save_pretrained(output / "student")
                     if on_checkpoint is not None:
                         _log(output, {"step": step, **on_checkpoint(step, predictor)})
@@ -238,30 +240,39 @@ def distill(
     return output / "student"
 
 
-def refuse_other_backbone(labels: PseudoLabels, backbone: Backbone) -> None:
-    """Labels teach the backbone that made them.
+def refuse_labels_that_differ(labels: Sequence[PseudoLabels], backbone: Backbone) -> None:
+    """Labels teach the backbone that made them, at the size that it had.
 
     Raises:
-        DataError: another name, source or revision.
+        DataError: no folder, another name, source, revision or weights, or folders of different sizes.
     """
-    theirs = labels.provenance.get("backbone")
-    if theirs != json.loads(json.dumps(backbone.settings)):
-        raise DataError(
-            f"the labels in {labels.folder} were made by {theirs}, but the backbone is {backbone.settings}: "
-            "run `tracedge teach` with the backbone that is to be distilled."
-        )
+    if not labels:
+        raise DataError("there are no pseudo labels to learn from: give a folder that `tracedge teach` wrote.")
+    for folder in labels:
+        theirs = folder.provenance.get("backbone")
+        if theirs != json.loads(json.dumps(backbone.settings)):
+            raise DataError(
+                f"the labels in {folder.folder} were made by {theirs}, but the backbone is {backbone.settings}: "
+                "run `tracedge teach` with the backbone that is to be distilled."
+            )
+        for name in ("size", "taught_px"):
+            ours, first = folder.provenance.get(name), labels[0].provenance.get(name)
+            if ours != first:
+                raise DataError(f"{folder.folder} was taught at {name} {ours}, {labels[0].folder} at {first}.")
 
 
-def card_of(backbone: Backbone, config: DistillConfig, provenance: Mapping[str, Any], step: int) -> StudentCard:
+def card_of(
+    backbone: Backbone, config: DistillConfig, provenance: Sequence[Mapping[str, Any]], step: int
+) -> StudentCard:
     """What is written beside a student's weights."""
     return StudentCard(
         backbone=dict(backbone.settings),
-        size=int(provenance["size"]),
+        size=int(provenance[0]["size"]),
         detail=config.detail,
         rank=config.rank,
         width=config.width,
         blocks=len(backbone.attention_blocks),
-        trained={"steps": step, "config": asdict(config), "labels": dict(provenance)},
+        trained={"steps": step, "config": asdict(config), "labels": [dict(table) for table in provenance]},
     )
 
 
@@ -306,14 +317,14 @@ def _log(output: Path, line: Mapping[str, object]) -> None:
         log.write(json.dumps(line) + "\n")
 
 
-def _described(config: DistillConfig, provenance: Mapping[str, Any]) -> str:
-    return json.dumps({"config": asdict(config), "labels": dict(provenance)}, sort_keys=True)
+def _described(config: DistillConfig, provenance: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps({"config": asdict(config), "labels": [dict(table) for table in provenance]}, sort_keys=True)
 
 
 def _write_checkpoint(
     output: Path,
     config: DistillConfig,
-    provenance: Mapping[str, Any],
+    provenance: Sequence[Mapping[str, Any]],
     decoder: EdgeDecoder,
     weights: Sequence[nn.Parameter],
     average: Sequence[Tensor],
@@ -332,7 +343,7 @@ def _write_checkpoint(
 def _resume(
     output: Path,
     config: DistillConfig,
-    provenance: Mapping[str, Any],
+    provenance: Sequence[Mapping[str, Any]],
     decoder: EdgeDecoder,
     weights: Sequence[nn.Parameter],
     average: Sequence[Tensor],
