@@ -12,67 +12,48 @@ import torch
 
 import tiny_models
 from tracedge.backbones import MODELS, flux, hub, load_backbone, loading, mini, mmdit, model_of, pixart, unet
+from tracedge.backbones.architectures import ARCHITECTURES, random_network
 from tracedge.backbones.latent import LatentSpace
 from tracedge.backbones.protocol import AttentionSource, Backbone
 from tracedge.errors import BackboneError, SettingsError
 
 KINDS = pytest.mark.parametrize("kind", tiny_models.KINDS)
 
-SD15 = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64}
-SDXL = {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-    "use_linear_projection": True,
-    "sample_size": 128,
-}
-PIXART = {"cross_attention_dim": 1152, "caption_channels": 4096, "sample_size": 64}
-_SD35 = {"caption_projection_dim": 0, "joint_attention_dim": 4096, "pooled_projection_dim": 2048, "qk_norm": "rms_norm"}
-SD35_MEDIUM = _SD35 | {
-    "num_layers": 24,
-    "num_attention_heads": 24,
-    "caption_projection_dim": 1536,
-    "dual_attention_layers": tuple(range(13)),
-}
-SD35_LARGE = _SD35 | {"num_layers": 38, "num_attention_heads": 38, "caption_projection_dim": 2432}
-FLUX = {"num_layers": 19, "num_single_layers": 38, "guidance_embeds": True}
-
-
-def on_paper(class_name: str, config: dict):
-    """A model of full size, without memory for its weights."""
-    import diffusers
-
-    with torch.device("meta"):
-        return getattr(diffusers, class_name)(**config)
+ON_PAPER = loading.Place(torch.device("meta"), torch.bfloat16)  # of full size, without memory for its weights
 
 
 @pytest.mark.parametrize(
-    ("class_name", "config", "blocks_of", "count"),
+    ("name", "blocks_of", "count", "billions"),
     [
-        ("UNet2DConditionModel", SD15, unet.attention_levels, 16),
-        ("UNet2DConditionModel", SDXL, unet.attention_levels, 70),
-        ("PixArtTransformer2DModel", PIXART, pixart.attention_blocks, 28),
-        ("SD3Transformer2DModel", SD35_MEDIUM, mmdit.attention_blocks, 24 + 13),
-        ("SD3Transformer2DModel", SD35_LARGE, mmdit.attention_blocks, 38),
-        ("FluxTransformer2DModel", FLUX, flux.attention_blocks, 19 + 38),
+        ("sd15", unet.attention_levels, 16, 0.86),
+        ("sd21", unet.attention_levels, 16, 0.87),
+        ("sdxl", unet.attention_levels, 70, 2.57),
+        ("pixart-alpha", pixart.attention_blocks, 28, 0.61),
+        ("pixart-alpha-1024", pixart.attention_blocks, 28, 0.61),
+        ("pixart-sigma", pixart.attention_blocks, 28, 0.61),
+        ("sd3", mmdit.attention_blocks, 24, 2.03),
+        ("sd35-medium", mmdit.attention_blocks, 24 + 13, 2.24),
+        ("sd35-large", mmdit.attention_blocks, 38, 8.06),
+        ("flux-dev", flux.attention_blocks, 19 + 38, 11.9),
+        ("flux-schnell", flux.attention_blocks, 19 + 38, 11.9),
     ],
-    ids=["sd15", "sdxl", "pixart", "sd35-medium", "sd35-large", "flux"],
 )
-def test_a_model_of_full_size_has_the_blocks_that_the_paper_counts(class_name, config, blocks_of, count):
-    network = on_paper(class_name, config)
+def test_a_model_of_full_size_has_the_blocks_and_the_parameters_that_the_paper_counts(name, blocks_of, count, billions):
+    network = random_network(name, ON_PAPER)
     blocks = tuple(blocks_of(network))
     assert len(blocks) == len(set(blocks)) == count
     assert set(blocks) <= {name for name, _ in network.named_modules()}
+    assert sum(weight.numel() for weight in network.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_every_model_of_the_table_has_an_architecture_to_be_timed_by():
+    assert set(ARCHITECTURES) == set(MODELS) - {"mini"}
+    with pytest.raises(SettingsError, match="flux-dev"):
+        random_network("sd14", ON_PAPER)
 
 
 def test_levels_of_sd15_follow_its_grids():
-    levels = unet.attention_levels(on_paper("UNet2DConditionModel", SD15))
+    levels = unet.attention_levels(random_network("sd15", ON_PAPER))
     assert list(levels.values()) == [0, 0, 1, 1, 2, 2, 3, 2, 2, 2, 1, 1, 1, 0, 0, 0]
     assert [name.split(".")[0] for name in levels] == ["down_blocks"] * 6 + ["mid_block"] + ["up_blocks"] * 9
 

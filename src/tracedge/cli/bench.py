@@ -1,56 +1,133 @@
-"""`tracedge bench`: how long the teacher takes, and how much memory its tensors hold."""
+"""`tracedge bench`: how long the student and the teacher take, and how much memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracedge.cli import predictor_options as option
 
+if TYPE_CHECKING:
+    from tracedge.backbones.protocol import Backbone
+    from tracedge.evaluation.timing import Timing
+    from tracedge.student.predictor import EdgePredictor
+
 
 def bench(
     backbone: option.Backbone = "mini",
+    student: option.Student = None,
+    random: Annotated[
+        bool, typer.Option("--random", help="The model at full size with random weights: nothing is downloaded.")
+    ] = False,
     size: option.Size = None,
     stride: option.Stride = 100,
-    repeats: Annotated[int, typer.Option(min=1, help="Timed runs after one to warm up.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs after one to warm up.")] = 5,
+    plain: Annotated[
+        bool, typer.Option(help="Also the plain teacher: ten forwards one by one, per-head maps kept.")
+    ] = True,
     device: option.Device = None,
     dtype: option.Dtype = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Time the teacher on one drawn scene, and count the memory of its tensors in N x N maps."""
+    """Time the student, a step of the teacher and the whole teacher on one drawn scene, in one run."""
     import json
-    import statistics
-    import time
+    from dataclasses import asdict
+
+    import torch
 
     from tracedge.atomic import atomic_path
+    from tracedge.attention import fused_attention
     from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
+    from tracedge.divergence import attention_boundary_divergence
     from tracedge.evaluation.memory import peak_tensor_bytes
+    from tracedge.evaluation.timing import plain_teacher, timed
+    from tracedge.fit import Fit
+    from tracedge.teacher import EdgeTeacher
 
-    teacher = option.PredictorOptions(backbone, size=size, stride=stride, zoom=1, device=device, dtype=dtype).build()
-    image = draw_scene(UNSEEN_SEED, 512).image
-    attention, grid_hw = next((maps, grid) for _, maps, grid in teacher.curve_maps(image))
-    peak = peak_tensor_bytes(lambda: teacher(image))
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        found = teacher(image)
-        times.append(1000 * (time.perf_counter() - started))
-    map_bytes = attention.numel() * 4
-    figures = {
-        "backbone": backbone,
-        "grid": list(grid_hw),
-        "timestep": found.timestep,
-        "forwards": len(found.timesteps),
-        "teacher_ms": round(statistics.median(times), 1),
-        "teacher_ms_spread": [round(min(times), 1), round(max(times), 1)],
-        "map_mib": round(map_bytes / 2**20, 2),
-        "peak_mib": round(peak / 2**20, 2),
-        "peak_in_maps": round(peak / map_bytes, 2),
-    }
-    for name, value in figures.items():
-        typer.echo(f"{name:18} {value}")
+    # 1. One model, one picture at its size, one noise.
+    model = _model(backbone, random, device, dtype)
+    size = size or model.px
+    image = draw_scene(UNSEEN_SEED, size).image
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    fit = Fit((size, size), size, model.multiple_of)
+    teacher = EdgeTeacher(model, size=size, stride=stride, zoom=1)
+
+    @torch.no_grad()
+    def encoded() -> torch.Tensor:
+        return model.encode(fit.apply(pixels))
+
+    def step() -> object:
+        attention, grid_hw = fused_attention(model, latents, torch.zeros(1))
+        return attention_boundary_divergence(attention, grid_hw)
+
+    latents = encoded()
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
+    attention, grid_hw = fused_attention(model, latents, torch.zeros(1))
+    map_mib = attention.numel() * 4 / 2**20
+    del attention
+
+    # 2. Each on its own; the rows are in the order of the table.
+    peak = peak_tensor_bytes(lambda: teacher(image)) / 2**20
+    rows: dict[str, Timing] = {}
+    if plain:
+        run = lambda: plain_teacher(model, encoded(), noise, stride)  # noqa: E731
+        rows["plain teacher (argmax, per-head maps kept)"] = timed(run, model.device, repeats)
+    found = teacher(image)
+    rows[f"teacher, {max(1, len(found.timesteps))} forwards"] = timed(lambda: teacher(image), model.device, repeats)
+    rows["one step of the teacher"] = timed(step, model.device, repeats)
+    predictor = _student(model, student, random, size)
+    if predictor is not None:
+        rows["student, one forward"] = timed(lambda: predictor(image), model.device, repeats)
+
+    # 3. The table.
+    on_gpu = model.device.type == "cuda"
+    machine = torch.cuda.get_device_name(model.device) if on_gpu else f"{torch.get_num_threads()} CPU threads"
+    dtype_name = str(model.dtype).removeprefix("torch.")
+    title = f"{backbone}{' (random weights)' if random else ''}, {size} px, {dtype_name}"
+    typer.echo(f"{title}; {machine}, torch {torch.__version__}")
+    grid = f"{grid_hw[0]} x {grid_hw[1]} tokens"
+    typer.echo(
+        f"{grid}, a map of N x N: {map_mib:.1f} MiB; the teacher's tensors: at most {peak / map_mib:.1f} of them"
+    )
+    for name, timing in rows.items():
+        memory = f", {timing.peak_mib:.0f} MiB of the device" if timing.peak_mib is not None else ""
+        typer.echo(f"  {name:44} {timing.milliseconds:9.1f} ms ({timing.fastest:.1f} to {timing.slowest:.1f}){memory}")
     if json_file is not None:
+        figures = {
+            "backbone": backbone,
+            "random": random,
+            "px": size,
+            "dtype": dtype_name,
+            "machine": machine,
+            "torch": torch.__version__,
+            "grid": list(grid_hw),
+            "map_mib": round(map_mib, 2),
+            "peak_in_maps": round(peak / map_mib, 2),
+            "rows": {name: asdict(timing) for name, timing in rows.items()},
+        }
         with atomic_path(json_file) as path:
             path.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _model(name: str, random: bool, device: str | None, dtype: str | None) -> Backbone:
+    from tracedge.backbones.loading import place
+
+    if not random:
+        return option.load(name, device, dtype, local_files_only=False)
+    from tracedge.backbones.architectures import random_backbone
+
+    return random_backbone(name, place(device, option.torch_dtype(dtype)))
+
+
+def _student(model: Backbone, name: str | None, random: bool, size: int) -> EdgePredictor | None:
+    """The student asked for, or the package's; with random weights one that was never trained; None where there is none."""
+    from tracedge.student.files import SHIPPED
+    from tracedge.student.predictor import EdgePredictor, untrained
+
+    if random:
+        return untrained(model, size)
+    if name is None and model.name not in SHIPPED:
+        return None
+    return EdgePredictor.from_pretrained(name or model.name, backbone=model, size=size)

@@ -26,7 +26,7 @@ from tracedge.maps import EdgeMap
 from tracedge.student.adapters import adapter_state, merge_adapter_state
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
 from tracedge.student.files import StudentCard, find_student, read_student, write_student
-from tracedge.student.network import Student
+from tracedge.student.network import Student, read_divergences
 
 Image = NDArray[Any]
 _ADAPTERS, _DECODER = "adapters/", "decoder/"
@@ -165,6 +165,16 @@ class EdgePredictor:
         """
         self.student.decoder.compile()
         return self
+
+
+def untrained(backbone: Backbone, size: int, detail: int = 1) -> EdgePredictor:
+    """A student whose decoder is random, to be timed: what it finds means nothing."""
+    side = 4 * backbone.multiple_of
+    with torch.no_grad():
+        divergences, _ = read_divergences(backbone, backbone.encode(torch.zeros(1, 3, side, side)))
+    decoder = EdgeDecoder(DecoderConfig(divergences.shape[1])).to(backbone.device)
+    card = StudentCard(dict(backbone.settings), size, detail, 0, decoder.config.width, len(backbone.attention_blocks))
+    return EdgePredictor(Student(backbone, decoder, detail).eval().requires_grad_(False), card)
 
 
 def detector_of(predictor: Callable[[Any], EdgeMap]) -> Callable[[Pil.Image], Pil.Image]:

@@ -1,0 +1,61 @@
+"""Timing: the plain teacher is the same teacher, and the benchmark says what it timed."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import tiny_models
+from tracedge.attention import FusedAttention, record_attention
+from tracedge.backbones import load_backbone
+from tracedge.cli import app
+from tracedge.evaluation.timing import PerHeadMaps, plain_teacher, timed
+from tracedge.teacher import EdgeTeacher
+
+
+@pytest.mark.parametrize("kind", tiny_models.KINDS)
+def test_maps_kept_head_by_head_give_the_same_fused_map(tiny_backbone, kind):
+    backbone = tiny_backbone(kind)
+    latents = torch.randn(1, backbone.space.channels, 8, 12, generator=torch.Generator().manual_seed(0))
+    fused = []
+    for reduction in (FusedAttention(), PerHeadMaps()):
+        with torch.no_grad(), record_attention(backbone, (8, 12), reduction) as taken:
+            backbone.denoise(latents, torch.zeros(1))
+        fused.append(taken.result())
+    assert fused[0][1] == fused[1][1]
+    torch.testing.assert_close(fused[0][0], fused[1][0], atol=1e-6, rtol=1e-4)
+
+
+def test_the_plain_teacher_and_the_teacher_agree():
+    backbone = load_backbone("mini", device="cpu")
+    teacher = EdgeTeacher(backbone, rule="argmax", size=48, stride=250, snap=False, early_stop=False)
+    from tracedge.datasets.scenes import draw_scene
+
+    image = draw_scene(3, 48).image
+    view = teacher._view(image)
+    divergence = plain_teacher(backbone, view.latents, view.noise, stride=250)
+    expected = teacher(image).edges
+    placed = view.fit.undo(divergence)[0]
+    torch.testing.assert_close(placed / placed.max(), torch.from_numpy(expected.copy()), atol=2e-3, rtol=0)
+
+
+def test_a_computation_is_run_once_more_than_it_is_timed():
+    calls = []
+    timing = timed(lambda: calls.append(1), torch.device("cpu"), repeats=3)
+    assert len(calls) == 4
+    assert timing.fastest <= timing.milliseconds <= timing.slowest
+    assert timing.peak_mib is None
+
+
+def test_the_benchmark_prints_and_writes_its_rows(tmp_path):
+    report = tmp_path / "bench.json"
+    arguments = ["bench", "--size", "32", "--stride", "400", "--repeats", "1", "--json", str(report)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    figures = json.loads(report.read_text())
+    names = list(figures["rows"])
+    assert names[0].startswith("plain teacher")
+    assert any(name.startswith("one step") for name in names)
+    assert figures["grid"] == [8, 8]
+    assert all(name in done.output for name in names)
