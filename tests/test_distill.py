@@ -19,7 +19,7 @@ from tracedge.student import training
 from tracedge.student.files import FACTS, WEIGHTS
 from tracedge.student.predictor import EdgePredictor
 from tracedge.student.pseudo_labels import PseudoLabels
-from tracedge.student.training import DistillConfig, distill, distill_config
+from tracedge.student.training import Crops, DistillConfig, distill, distill_config
 from tracedge.tensors import read_tensors
 
 TINY = DistillConfig(px=16, rank=2, width=8, steps=6, batch=2, warmup=2, seed=1)
@@ -100,6 +100,22 @@ def test_activations_computed_twice_give_the_same_training(labels, tmp_path):
         distill(labels, mini(), replace(TINY, steps=2, checkpointing=twice), tmp_path / name)
     once, twice = kept(tmp_path / "once"), kept(tmp_path / "twice")
     assert all(torch.allclose(once[name], twice[name], atol=1e-6) for name in once)
+
+
+def test_blurred_crops_keep_their_size_and_their_colours_and_lose_detail(labels):
+    sharp, soft = (
+        Crops(labels, "ridges", 32, 8, blurred).draw(np.random.default_rng(3), 4)[0] for blurred in (0.0, 1.0)
+    )
+    assert sharp.shape == soft.shape == (4, 3, 32, 32)
+    roughness = [image.diff(dim=-1).abs().max() for image in (sharp, soft)]
+    assert roughness[1] < 0.8 * roughness[0]
+
+
+def test_crops_larger_than_the_pictures_are_uncertain_beyond_them(labels):
+    images, truth = Crops(labels, "ridges", 64, 8).draw(np.random.default_rng(0), 2)
+    assert images.shape == (2, 3, 64, 64)
+    assert (truth[:, 40:] == -1).all()
+    assert (truth[:, :40, :48] != -1).any()
 
 
 def test_another_config_does_not_go_on_with_a_run(labels, tmp_path):
@@ -273,6 +289,9 @@ def test_from_photos_to_a_student_to_edges_on_the_command_line(tmp_path):
     done = run("edges", tmp_path / "photos", "-o", tmp_path / "edges", "--student", student)
     assert done.exit_code == 0, done.output
     assert read_png16(tmp_path / "edges" / "1.edges.png").shape == (64, 64)
+    done = run("evaluate", "edges", "--truth", truth, "--student", student, "--thresholds", 3, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    assert "student" in done.output
     refused = run("edges", tmp_path / "photos", "-o", tmp_path / "e", "--student", student, "--timestep", 3)
     assert isinstance(refused.exception, SettingsError)
     assert "--timestep" in str(refused.exception)

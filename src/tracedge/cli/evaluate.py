@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
     from tracedge.rivals import FolderOfEdges
+    from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
 
 PREDICTION = "prediction"  # the row of --pred
@@ -43,8 +44,12 @@ def edges(
     truth: Truth,
     pred: Annotated[Path | None, typer.Option(help="Folder with <stem>.edges.png or <stem>.png to score.")] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="Score the teacher on this model: a name, folder or hub id.")
+        str | None,
+        typer.Option(
+            help="Score the teacher on this model (and its student, if the package has one): a name, folder or hub id."
+        ),
     ] = None,
+    student: option.Student = None,
     timestep: Annotated[
         list[float] | None, typer.Option(help="Also score the teacher at this fixed timestep; may be repeated.")
     ] = None,
@@ -74,6 +79,7 @@ def edges(
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import report_json
     from tracedge.rivals import FolderOfEdges
+    from tracedge.student.files import SHIPPED
 
     try:
         datasets = {str(folder): FolderDataset(folder, limit) for folder in truth}
@@ -83,6 +89,8 @@ def edges(
                 backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
             )
             predictors |= _teachers(options, timestep or [])
+        if student is not None or backbone in SHIPPED:
+            predictors["student"] = _student(student or str(backbone), device, dtype, size, local_files_only)
         if pred is not None:
             for dataset in datasets.values():
                 FolderOfEdges(pred).require(sample.stem for sample in dataset)
@@ -183,7 +191,19 @@ def _teachers(options: option.PredictorOptions, timesteps: list[float]) -> "dict
     return {name: partial(_edges_of, teacher) for name, teacher in named.items()}
 
 
-def _edges_of(teacher: "EdgeTeacher", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+def _student(
+    name: str, device: str | None, dtype: str | None, size: int | None, local_files_only: bool
+) -> "EdgePredictorLike":
+    """The student, on a backbone of its own: LoRA is merged into it, and the teacher's is to stay as it is."""
+    from tracedge.student.predictor import EdgePredictor
+
+    predictor = EdgePredictor.from_pretrained(
+        name, size=size, device=device, dtype=option.torch_dtype(dtype), local_files_only=local_files_only
+    )
+    return partial(_edges_of, predictor)
+
+
+def _edges_of(teacher: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
     return teacher(image).edges
 
 

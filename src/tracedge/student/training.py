@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -41,7 +42,8 @@ class DistillConfig:
     edges become labels. rank: of LoRA; 0 trains the decoder alone. dice, cross_entropy, reconstruction: weights of the
     losses, 0 leaves one out. learning_rate is the decoder's, adapter_rate LoRA's; both rise over `warmup` steps, stay, and
     fall to zero over the last `cooldown` share. batch: crops of one forward in one process; accumulate: forwards of one step.
-    precision: "no" or "bf16". checkpointing: compute activations twice, for memory.
+    blurred: share of the crops that are made smaller and larger again, as small photos are when they are brought to the
+    model's size. precision: "no" or "bf16". checkpointing: compute activations twice, for memory.
     """
 
     px: int = 128
@@ -61,6 +63,7 @@ class DistillConfig:
     cross_entropy: float = 0.0
     reconstruction: float = 1.0
     ema: float = 0.99
+    blurred: float = 0.5
     precision: str = "no"
     checkpointing: bool = False
     seed: int = 0
@@ -75,6 +78,8 @@ class DistillConfig:
             raise SettingsError("px, detail, steps, batch and accumulate are at least 1, rank at least 0")
         if min(self.dice, self.cross_entropy, self.reconstruction) < 0 or self.dice + self.cross_entropy == 0:
             raise SettingsError("losses weigh 0 or more, and one of dice and cross_entropy more than 0")
+        if not 0 <= self.blurred <= 1:
+            raise SettingsError(f"blurred is a share, from 0 to 1, got {self.blurred}")
         if min(self.learning_rate, self.adapter_rate) <= 0 or not 0 <= self.cooldown <= 1 or not 0 <= self.ema < 1:
             raise SettingsError("rates must be above 0, cooldown in [0, 1] and ema in [0, 1)")
         if self.precision not in ("no", "bf16"):
@@ -111,11 +116,13 @@ class Progress:
 class Crops:
     """Random crops of pseudo labels, folder by folder with equal weight: every draw follows from its generator."""
 
-    def __init__(self, labels: Sequence[PseudoLabels], rule: str, side: int, multiple_of: int) -> None:
+    def __init__(
+        self, labels: Sequence[PseudoLabels], rule: str, side: int, multiple_of: int, blurred: float = 0.0
+    ) -> None:
         """side: of the crops, in the labels' own pixels. Pictures smaller than it are mirrored up to it."""
         if side % multiple_of:
             raise SettingsError(f"crops of {side} px do not fit the model: its sides are multiples of {multiple_of}")
-        self.labels, self.rule, self.side = labels, rule, side
+        self.labels, self.rule, self.side, self.blurred = labels, rule, side, blurred
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
         """Images (B, 3, side, side) in [0, 1] and labels (B, side, side) int64."""
@@ -132,9 +139,21 @@ class Crops:
             image, label = image[window], label[window]
             if rng.uniform() < 0.5:
                 image, label = image[:, ::-1], label[:, ::-1]
-            images.append(torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255)
+            pixels = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
+            if rng.uniform() < self.blurred:
+                pixels = _smaller_and_back(pixels, float(rng.uniform(0.4, 0.9)))
+            images.append(pixels)
             labels.append(torch.from_numpy(label.copy()).long())
         return torch.stack(images), torch.stack(labels)
+
+
+def _smaller_and_back(pixels: Tensor, scale: float) -> Tensor:
+    """An image (3, H, W) as if it had come with fewer pixels."""
+    hw = pixels.shape[-2:]
+    small = F.interpolate(
+        pixels[None], size=[max(1, int(side * scale)) for side in hw], mode="bilinear", antialias=True
+    )
+    return F.interpolate(small, size=hw, mode="bilinear")[0]
 
 
 def distill(
@@ -166,7 +185,7 @@ def distill(
         mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate
     )
     side = config.px * config.detail
-    crops = Crops(labels, config.rule, side, config.detail * backbone.multiple_of)
+    crops = Crops(labels, config.rule, side, config.detail * backbone.multiple_of, config.blurred)
 
     # 1. The frozen backbone with LoRA, and the decoder, standardised on the first crops.
     torch.manual_seed(config.seed)
@@ -296,7 +315,7 @@ def _first_decoder(backbone: Backbone, crops: Crops, config: DistillConfig) -> E
     parts = []
     with torch.no_grad():
         for image in images.split(1):
-            seen = torch.nn.functional.avg_pool2d(image, config.detail)
+            seen = F.avg_pool2d(image, config.detail)
             parts.append(read_divergences(backbone, backbone.encode(seen))[0].cpu())
     divergences = torch.cat(parts)
     decoder = EdgeDecoder(DecoderConfig(divergences.shape[1], config.width))
