@@ -16,10 +16,11 @@ from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingE
 from tracedge.export.png import read_png16, write_png8, write_png16
 from tracedge.images import load_image
 from tracedge.student import training
+from tracedge.student.crops import Crops
 from tracedge.student.files import FACTS, WEIGHTS
 from tracedge.student.predictor import EdgePredictor
 from tracedge.student.pseudo_labels import PseudoLabels
-from tracedge.student.training import Crops, DistillConfig, distill, distill_config
+from tracedge.student.training import DistillConfig, distill, distill_config
 from tracedge.tensors import read_tensors
 
 TINY = DistillConfig(px=16, rank=2, width=8, steps=6, batch=2, warmup=2, seed=1)
@@ -62,6 +63,23 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(labels, tmp_path):
     whole, parts = kept(tmp_path / "whole"), kept(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_log_of_a_resumed_run_tells_no_step_twice(labels, tmp_path):
+    distill(labels, mini(), TINY, tmp_path, until_step=4)
+    with (tmp_path / "train.jsonl").open("a") as log:
+        log.write('{"step": 5, "dice": 1}\n{"step": 6, "di')  # after the checkpoint, and torn by the kill
+    distill(labels, mini(), TINY, tmp_path)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert steps == [4, 6]
+
+
+def test_a_run_killed_between_its_checkpoint_and_its_student_writes_the_student_when_it_is_resumed(labels, tmp_path):
+    folder = distill(labels, mini(), TINY, tmp_path)
+    kept = EdgePredictor.from_pretrained(folder, device="cpu").provenance
+    shutil.rmtree(folder)
+    distill(labels, mini(), TINY, tmp_path)
+    assert EdgePredictor.from_pretrained(folder, device="cpu").provenance == kept
 
 
 def test_accumulated_forwards_are_one_step(labels, tmp_path):

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from tracedge.errors import TracedgeError
     from tracedge.images import load_image
     from tracedge.maps import EdgeMap
+    from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher, TeacherSettings
 
 __version__ = "0.1.0"
-__all__ = ["EdgeMap", "EdgeTeacher", "TeacherSettings", "TracedgeError", "load_backbone", "load_image"]
+__all__ = ["EdgeMap", "EdgePredictor", "EdgeTeacher", "TeacherSettings", "TracedgeError", "load_backbone", "load_image"]
 
 _HOMES = {
     "EdgeMap": "tracedge.maps",
+    "EdgePredictor": "tracedge.student.predictor",
     "EdgeTeacher": "tracedge.teacher",
     "TeacherSettings": "tracedge.teacher",
     "TracedgeError": "tracedge.errors",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from tracedge.atomic import atomic_path
 from tracedge.errors import CheckpointError
 from tracedge.tensors import read_tensors, write_tensors
 
@@ -46,6 +48,16 @@ def read_checkpoint(
             state.setdefault(int(index), {})[name] = tensor.clone()
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return tensors, int(metadata["step"])
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Take what came after a step out of a log of JSON lines: a run that goes on from there will write it again."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from tracedge.atomic import atomic_path
 from tracedge.backbones.mini import MiniConfig, build_mini, save_mini
-from tracedge.checkpoints import read_checkpoint, under, write_checkpoint
+from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
 from tracedge.errors import DataError, SettingsError, TracedgeError, TrainingError
 from tracedge.images import load_image
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, LOG = "checkpoint.safetensors", "train.jsonl"
 _ASPECTS = ((1.0, 1.0), (1.15, 0.87), (0.87, 1.15))  # rows and columns of a batch's grid, relative to a square
 
 
@@ -205,6 +205,7 @@ def pretrain(
     described = json.dumps(asdict(config) | {"pictures": pool.fingerprint}, sort_keys=True)
     step = _resume(output, described, network, average, optimisers)
 
+    cut_log(output / LOG, step)
     last_write = time.monotonic()
     stop = config.steps if until_step is None else min(until_step, config.steps)
     while step < stop:
@@ -242,7 +243,7 @@ def pretrain(
         if on_step is not None:
             on_step(Progress(step, config.steps, value, rate))
         if step % 20 == 0:
-            with (output / "train.jsonl").open("a") as log:
+            with (output / LOG).open("a") as log:
                 log.write(json.dumps({"step": step, "px": stage.px, "loss": round(value, 5)}) + "\n")
         if time.monotonic() - last_write > checkpoint_seconds or step == stop:
             _write_checkpoint(output, config, described, network, average, optimisers, step)

@@ -39,6 +39,7 @@ def distill(
     Afterwards: tracedge edges PHOTO --student OUTPUT/student -o edges
     """
     # 1. Everything that can be checked before a model is loaded.
+    import os
     import tomllib
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -57,10 +58,14 @@ def distill(
     check = _validation(validate, validate_limit) if validate else None
 
     # 2. Train.
-    model = option.load(backbone, device, dtype, local_files_only)
-    typer.echo(f"{sum(map(len, labels))} pseudo labels, {model.name} at {settings.px} px, LoRA of rank {settings.rank}")
+    rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
+    model = option.load(backbone, device or _own_gpu(rank), dtype, local_files_only)
+    if rank == 0:
+        typer.echo(
+            f"{sum(map(len, labels))} pseudo labels, {model.name} at {settings.px} px, LoRA of rank {settings.rank}"
+        )
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[losses]}, {task.fields[rate]:.1f} images/s"))
-    with Progress(*columns, TimeRemainingColumn()) as bar:
+    with Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
         task = bar.add_task("distill", total=settings.steps, losses="starting", rate=0.0)
 
         def show(step: training.Progress) -> None:
@@ -80,7 +85,15 @@ def distill(
         student = training.distill(
             labels, model, settings, output, on_step=show, on_checkpoint=score if check is not None else None
         )
-    typer.echo(f"the student is in {student}")
+    if rank == 0:
+        typer.echo(f"the student is in {student}")
+
+
+def _own_gpu(rank: int) -> str | None:
+    """The GPU of one of several processes; None leaves the choice as it is for one."""
+    import torch
+
+    return f"cuda:{rank}" if torch.cuda.is_available() and torch.cuda.device_count() > 1 else None
 
 
 def _validation(folder: Path, limit: int) -> Callable[[EdgePredictor], dict[str, float]]:

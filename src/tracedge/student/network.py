@@ -21,7 +21,7 @@ class Student(nn.Module):
     def __init__(self, backbone: Backbone, decoder: EdgeDecoder, detail: int) -> None:
         super().__init__()
         self.backbone, self.detail = backbone, detail
-        self.network, self.decoder = backbone.network, decoder
+        self.network, self.decoder = backbone.network, decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the edges (B, 1, H, W), and the denoiser's raw output (B, C, h, w), at t = 0.
@@ -32,7 +32,8 @@ class Student(nn.Module):
         with torch.no_grad():
             latents = self.backbone.encode(self.seen(images))
         divergences, prediction = read_divergences(self.backbone, latents)
-        return self.decoder(divergences, images.to(divergences.device)), prediction
+        images = images.to(divergences.device, memory_format=torch.channels_last)  # convolutions are faster so
+        return self.decoder(divergences, images), prediction
 
     def seen(self, images: Tensor) -> Tensor:
         """The pictures at the backbone's resolution."""

@@ -92,8 +92,7 @@ class EdgePredictor:
             decoder.load_state_dict(state)
         except (KeyError, RuntimeError, SettingsError) as error:
             raise CheckpointError(f"the decoder of {name} does not fit its card: {error}") from error
-        decoder.to(backbone.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        student = Student(backbone, decoder, card.detail).eval().requires_grad_(False)
+        student = Student(backbone, decoder.to(backbone.device), card.detail).eval().requires_grad_(False)
         return cls(student, replace(card, size=size or card.size), tensors, thin=thin)
 
     @property
@@ -132,7 +131,7 @@ class EdgePredictor:
         fit = Fit(images[0].shape[:2], detail * self.card.size, detail * self.student.backbone.multiple_of)
 
         # 2. One forward.
-        logits, _ = self.student(fit.apply(pixels).contiguous(memory_format=torch.channels_last))
+        logits, _ = self.student(fit.apply(pixels))
 
         # 3. Back onto the pictures' own pixels, one pixel wide.
         soft = fit.undo(torch.sigmoid(logits.float()).cpu()).clamp(0, 1).numpy()  # (B, H, W)

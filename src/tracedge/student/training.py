@@ -16,22 +16,23 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from tracedge.atomic import atomic_path
 from tracedge.backbones.protocol import Backbone
-from tracedge.checkpoints import read_checkpoint, write_checkpoint
+from tracedge.checkpoints import cut_log, read_checkpoint, write_checkpoint
 from tracedge.errors import DataError, SettingsError, TrainingError
 from tracedge.student.adapters import add_adapters, averaged
+from tracedge.student.crops import Crops
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
-from tracedge.student.files import StudentCard
+from tracedge.student.files import WEIGHTS, StudentCard
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
 from tracedge.student.network import Student, read_divergences
 from tracedge.student.predictor import EdgePredictor
-from tracedge.student.pseudo_labels import RULES, UNCERTAIN, PseudoLabels, ternary
+from tracedge.student.pseudo_labels import RULES, PseudoLabels
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, LOG = "checkpoint.safetensors", "train.jsonl"
 
 
 @dataclass(frozen=True)
@@ -113,49 +114,6 @@ class Progress:
     images_per_second: float
 
 
-class Crops:
-    """Random crops of pseudo labels, folder by folder with equal weight: every draw follows from its generator."""
-
-    def __init__(
-        self, labels: Sequence[PseudoLabels], rule: str, side: int, multiple_of: int, blurred: float = 0.0
-    ) -> None:
-        """side: of the crops, in the labels' own pixels. Pictures smaller than it are mirrored up to it."""
-        if side % multiple_of:
-            raise SettingsError(f"crops of {side} px do not fit the model: its sides are multiples of {multiple_of}")
-        self.labels, self.rule, self.side, self.blurred = labels, rule, side, blurred
-
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, side, side) in [0, 1] and labels (B, side, side) int64."""
-        images, labels = [], []
-        for _ in range(count):
-            folder = self.labels[int(rng.integers(len(self.labels)))]
-            pair = folder[int(rng.integers(len(folder)))]
-            image, label = pair.image, ternary(pair.edges, self.rule)
-            short = [max(0, self.side - length) for length in label.shape]
-            image = np.pad(image, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
-            label = np.pad(label, ((0, short[0]), (0, short[1])), constant_values=UNCERTAIN)
-            top, left = (int(rng.integers(length - self.side + 1)) for length in label.shape)
-            window = slice(top, top + self.side), slice(left, left + self.side)
-            image, label = image[window], label[window]
-            if rng.uniform() < 0.5:
-                image, label = image[:, ::-1], label[:, ::-1]
-            pixels = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
-            if rng.uniform() < self.blurred:
-                pixels = _smaller_and_back(pixels, float(rng.uniform(0.4, 0.9)))
-            images.append(pixels)
-            labels.append(torch.from_numpy(label.copy()).long())
-        return torch.stack(images), torch.stack(labels)
-
-
-def _smaller_and_back(pixels: Tensor, scale: float) -> Tensor:
-    """An image (3, H, W) as if it had come with fewer pixels."""
-    hw = pixels.shape[-2:]
-    small = F.interpolate(
-        pixels[None], size=[max(1, int(side * scale)) for side in hw], mode="bilinear", antialias=True
-    )
-    return F.interpolate(small, size=hw, mode="bilinear")[0]
-
-
 def distill(
     labels: Sequence[PseudoLabels],
     backbone: Backbone,
@@ -171,7 +129,8 @@ def distill(
     """Train, or go on training, a student of a backbone on folders of labels; returns the folder `output/student`.
 
     Writes under output: `checkpoint.safetensors`, `config.json`, `train.jsonl` (a line every 20 steps) and `student/`
-    (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. on_checkpoint gets
+    (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. The backbone is changed: the
+    adapters stay in it. on_checkpoint gets
     the step and the student as it is, and what it returns (a validation's figures) goes into train.jsonl.
 
     Raises:
@@ -181,8 +140,10 @@ def distill(
     """
     refuse_labels_that_differ(labels, backbone)
     provenance = [folder.provenance for folder in labels]
+    # Without reconstruction, the last block's values reach no loss.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = accelerator or Accelerator(
-        mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate
+        mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate, kwargs_handlers=[unused]
     )
     side = config.px * config.detail
     crops = Crops(labels, config.rule, side, config.detail * backbone.multiple_of, config.blurred)
@@ -204,7 +165,15 @@ def distill(
     )
     output.mkdir(parents=True, exist_ok=True)
     step = _resume(output, config, provenance, decoder, weights, average, optimiser)
+    if accelerator.is_main_process:
+        cut_log(output / LOG, step)
     wrapped, prepared = accelerator.prepare(student, optimiser)
+
+    def save(at: int) -> EdgePredictor:
+        """The student as it is, written and given back."""
+        predictor = EdgePredictor(student, card_of(backbone, config, provenance, at))
+        predictor.save_pretrained(output / "student")
+        return predictor
 
     last_write = time.monotonic()
     stop = config.steps if until_step is None else min(until_step, config.steps)
@@ -251,11 +220,13 @@ def distill(
             if time.monotonic() - last_write > checkpoint_seconds or step == stop:
                 _write_checkpoint(output, config, provenance, decoder, weights, average, optimiser, step)
                 with averaged(weights, average):
-                    predictor = EdgePredictor(student, card_of(backbone, config, provenance, step))
-                    predictor.save_pretrained(output / "student")
+                    predictor = save(step)
                     if on_checkpoint is not None:
                         _log(output, {"step": step, **on_checkpoint(step, predictor)})
                 last_write = time.monotonic()
+    if step and accelerator.is_main_process and not (output / "student" / WEIGHTS).is_file():
+        with averaged(weights, average):  # a run that was killed between its checkpoint and its student
+            save(step)
     return output / "student"
 
 
@@ -332,7 +303,7 @@ def _check_activations_twice(network: nn.Module) -> None:
 
 
 def _log(output: Path, line: Mapping[str, object]) -> None:
-    with (output / "train.jsonl").open("a") as log:
+    with (output / LOG).open("a") as log:
         log.write(json.dumps(line) + "\n")
 
 
