@@ -214,6 +214,15 @@ def test_a_batch_gives_what_each_picture_gives_alone(student):
         np.testing.assert_allclose(found.edges, predictor(one).edges, atol=1e-5)
 
 
+def test_zoom_reads_tiles_as_well_and_keeps_the_size(student):
+    whole, zoomed = (EdgePredictor.from_pretrained(student, device="cpu", zoom=zoom, thin=False) for zoom in (1, 2))
+    found = zoomed(photo(60, 90))
+    assert found.shape == (60, 90)
+    assert not np.array_equal(found.edges, whole(photo(60, 90)).edges)
+    with pytest.raises(SettingsError, match="zoom"):
+        EdgePredictor.from_pretrained(student, device="cpu", zoom=0)
+
+
 def test_the_detector_gives_a_picture_of_the_same_size_white_on_black(student):
     detect = EdgePredictor.from_pretrained(student, device="cpu", thin=False).as_detector()
     found = detect(Image.fromarray(photo()))

@@ -25,7 +25,7 @@ from tracedge.fit import Fit
 from tracedge.images import ImageSource, content_hash, load_image
 from tracedge.maps import EdgeMap
 from tracedge.placement import place_edges
-from tracedge.tiling import Box, blend_tiles, tiles
+from tracedge.tiling import Box, blend_tiles, zoom_tiles
 
 Image = NDArray[Any]
 Attention = tuple[Tensor, tuple[int, int]]
@@ -285,10 +285,7 @@ class EdgeTeacher:
         """Boxes of the picture that are seen at `size` each, so that together they show it at `zoom` times the size."""
         longest = max(image.shape[:2])
         zoom = self.settings.zoom or (2 if longest >= 2 * self.size else 1)
-        if zoom == 1:
-            return []
-        side = -(-longest // zoom)
-        return tiles(image.shape[:2], side, side // 4)
+        return zoom_tiles(image.shape[:2], zoom) if zoom > 1 else []
 
     def _divergence_of_tile(self, view: _View, box: Box, point: Emergence) -> Image:
         top, left, bottom, right = box

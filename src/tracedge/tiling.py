@@ -41,6 +41,16 @@ def tiles(image_hw: tuple[int, int], tile: int, overlap: int) -> list[Box]:
     return [(top, left, bottom, right) for top, bottom in rows for left, right in columns]
 
 
+def zoom_tiles(image_hw: tuple[int, int], zoom: int) -> list[Box]:
+    """Tiles with a quarter of overlap that together show an image at `zoom` times the size that one view of it has.
+
+    >>> zoom_tiles((100, 160), 2)
+    [(0, 0, 80, 80), (0, 40, 80, 120), (0, 80, 80, 160), (20, 0, 100, 80), (20, 40, 100, 120), (20, 80, 100, 160)]
+    """
+    side = -(-max(image_hw) // zoom)
+    return tiles(image_hw, side, side // 4)
+
+
 def blend_tiles(tile_maps: Iterable[tuple[Box, np.ndarray]]) -> np.ndarray:
     """Blend the maps of overlapping tiles into one map.
 

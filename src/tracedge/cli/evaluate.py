@@ -90,7 +90,7 @@ def edges(
             )
             predictors |= _teachers(options, timestep or [])
         if student is not None or backbone in SHIPPED:
-            predictors["student"] = _student(student or str(backbone), device, dtype, size, local_files_only)
+            predictors["student"] = _student(student or str(backbone), device, dtype, size, zoom, local_files_only)
         if pred is not None:
             for dataset in datasets.values():
                 FolderOfEdges(pred).require(sample.stem for sample in dataset)
@@ -192,13 +192,18 @@ def _teachers(options: option.PredictorOptions, timesteps: list[float]) -> "dict
 
 
 def _student(
-    name: str, device: str | None, dtype: str | None, size: int | None, local_files_only: bool
+    name: str, device: str | None, dtype: str | None, size: int | None, zoom: int | None, local_files_only: bool
 ) -> "EdgePredictorLike":
     """The student, on a backbone of its own: LoRA is merged into it, and the teacher's is to stay as it is."""
     from tracedge.student.predictor import EdgePredictor
 
     predictor = EdgePredictor.from_pretrained(
-        name, size=size, device=device, dtype=option.torch_dtype(dtype), local_files_only=local_files_only
+        name,
+        size=size,
+        zoom=zoom or 1,
+        device=device,
+        dtype=option.torch_dtype(dtype),
+        local_files_only=local_files_only,
     )
     return partial(_edges_of, predictor)
 

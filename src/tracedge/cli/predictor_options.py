@@ -64,7 +64,7 @@ class PredictorOptions:
 
     def asked_of_the_teacher(self) -> list[str]:
         """The options given, as far as they differ from what they are by default, that only the teacher has."""
-        own = ("timestep", "rule", "stride", "zoom", "ensemble", "inversion", "seed")
+        own = ("timestep", "rule", "stride", "ensemble", "inversion", "seed")
         defaults = PredictorOptions()
         return [f"--{name}" for name in own if getattr(self, name) != getattr(defaults, name)]
 
@@ -109,6 +109,7 @@ def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) 
         student or options.backbone,
         backbone=options.backbone if student is not None and options.backbone != "mini" else None,
         size=options.size,
+        zoom=options.zoom or 1,
         device=options.device,
         dtype=torch_dtype(options.dtype),
         local_files_only=options.local_files_only,

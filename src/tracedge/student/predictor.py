@@ -27,6 +27,7 @@ from tracedge.student.adapters import adapter_state, merge_adapter_state
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
 from tracedge.student.files import StudentCard, find_student, read_student, write_student
 from tracedge.student.network import Student, read_divergences
+from tracedge.tiling import blend_tiles, zoom_tiles
 
 Image = NDArray[Any]
 _ADAPTERS, _DECODER = "adapters/", "decoder/"
@@ -44,10 +45,18 @@ class EdgePredictor:
     """
 
     def __init__(
-        self, student: Student, card: StudentCard, tensors: dict[str, Tensor] | None = None, *, thin: bool = True
+        self,
+        student: Student,
+        card: StudentCard,
+        tensors: dict[str, Tensor] | None = None,
+        *,
+        zoom: int = 1,
+        thin: bool = True,
     ) -> None:
         """tensors: what is saved; None takes it from the student, whose adapters are then not merged yet."""
-        self.student, self.card, self.thin = student, card, thin
+        if not 1 <= zoom <= 16:
+            raise SettingsError(f"zoom must be from 1 to 16, got {zoom}")
+        self.student, self.card, self.zoom, self.thin = student, card, zoom, thin
         self._tensors = _tensors_of(student) if tensors is None else tensors
         self._hash = _fingerprint(self._tensors)
 
@@ -58,6 +67,7 @@ class EdgePredictor:
         *,
         backbone: Backbone | str | Path | None = None,
         size: int | None = None,
+        zoom: int = 1,
         thin: bool = True,
         device: str | None = None,
         dtype: torch.dtype | None = None,
@@ -70,6 +80,8 @@ class EdgePredictor:
             backbone: where its base model is, if not where the card says: a name, folder, hub id or loaded model. A loaded
                 one is changed: LoRA is merged into it.
             size: long side in pixels that the backbone sees; None: as it was trained.
+            zoom: above 1, the picture is also read in overlapping tiles at this many times the size, and both are averaged:
+                small objects are found, for as many forwards as there are tiles (6 to 9 at zoom 2).
             thin: suppress non-maxima, so that edges are one pixel wide; False keeps the decoder's soft map.
             device, dtype, local_files_only: as for `load_backbone`.
 
@@ -93,7 +105,7 @@ class EdgePredictor:
         except (KeyError, RuntimeError, SettingsError) as error:
             raise CheckpointError(f"the decoder of {name} does not fit its card: {error}") from error
         student = Student(backbone, decoder.to(backbone.device), card.detail).eval().requires_grad_(False)
-        return cls(student, replace(card, size=size or card.size), tensors, thin=thin)
+        return cls(student, replace(card, size=size or card.size), tensors, zoom=zoom, thin=thin)
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -103,6 +115,7 @@ class EdgePredictor:
             "predictor": "student",
             "student": self._hash,
             "size": self.card.size,
+            "zoom": self.zoom,
             "thin": self.thin,
             "backbone": backbone.settings,
             "dtype": str(backbone.dtype).removeprefix("torch."),
@@ -125,17 +138,31 @@ class EdgePredictor:
     @torch.inference_mode()
     def _edges_of_batch(self, images: list[Image]) -> list[EdgeMap]:
         """Images of one size, (H, W, 3) uint8 each."""
+        # 1. The whole pictures.
+        soft = self._soft(images)
+
+        # 2. Their tiles, all of one size, a picture at a time.
+        if self.zoom > 1:
+            boxes = zoom_tiles(images[0].shape[:2], self.zoom)
+            for image, whole in zip(images, soft, strict=True):
+                parts = self._soft([image[top:bottom, left:right] for top, left, bottom, right in boxes])
+                whole += blend_tiles(zip(boxes, parts, strict=True))
+                whole /= 2
+
+        # 3. One pixel wide.
+        return [EdgeMap(non_maximum_suppression(e) if self.thin else e, settings=self.provenance) for e in soft]
+
+    def _soft(self, images: list[Image]) -> NDArray[np.float32]:
+        """Probabilities (B, H, W) of edges, one forward."""
         # 1. At the decoder's resolution; the backbone sees it `detail` times smaller.
         detail = self.card.detail
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255  # (B, 3, H, W)
         fit = Fit(images[0].shape[:2], detail * self.card.size, detail * self.student.backbone.multiple_of)
 
-        # 2. One forward.
+        # 2. One forward, and back onto the pictures' own pixels.
         logits, _ = self.student(fit.apply(pixels))
-
-        # 3. Back onto the pictures' own pixels, one pixel wide.
-        soft = fit.undo(torch.sigmoid(logits.float()).cpu()).clamp(0, 1).numpy()  # (B, H, W)
-        return [EdgeMap(non_maximum_suppression(e) if self.thin else e, settings=self.provenance) for e in soft]
+        soft: NDArray[np.float32] = fit.undo(torch.sigmoid(logits.float()).cpu()).clamp(0, 1).numpy()
+        return soft
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `student.json`, `student.safetensors` and a model card, for `from_pretrained`."""
