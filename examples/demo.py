@@ -20,17 +20,17 @@ photo = output / "coins.png"
 Image.fromarray(skimage.data.coins()).save(photo)
 
 started = time.perf_counter()
-teacher = tracedge.EdgeTeacher("mini")
-found = teacher(photo)
+predictor = tracedge.EdgePredictor.from_pretrained("mini")
+found = predictor(photo)
 seconds = time.perf_counter() - started
 
 image = tracedge.load_image(photo)
 write_png16(output / "coins.edges.png", found.edges)
 write_png8(output / "coins.overlay.png", overlay(image, found.edges))
-attention, grid_hw = next((a, hw) for t, a, hw in teacher.curve_maps(photo) if t == found.timestep)
+_, attention, grid_hw = next(tracedge.EdgeTeacher("mini").curve_maps(photo))  # the first step: the clean picture
 write_png8(output / "coins.attention.png", attention_colours(attention, grid_hw, found.shape))
 
-print(f"Instance edges of {photo} at timestep t* = {found.timestep:g}, in {seconds:.1f} s with loading:")
+print(f"Instance edges of {photo}, in {seconds:.1f} s with loading:")
 print(f"  {output / 'coins.edges.png'}      16-bit grey, {found.shape[1]} x {found.shape[0]}, the photo's own size")
 print(f"  {output / 'coins.overlay.png'}    the edges over the photo")
-print(f"  {output / 'coins.attention.png'}  self-attention at t*: tokens that attend alike have one colour")
+print(f"  {output / 'coins.attention.png'}  self-attention: tokens that attend alike have one colour")

@@ -207,15 +207,23 @@ def test_edges_have_the_pictures_size_whatever_it_is(student):
     assert found.settings["predictor"] == "student"
 
 
+def test_thin_edges_are_ridges_of_the_soft_ones(student):
+    soft, thin = (
+        EdgePredictor.from_pretrained(student, device="cpu", thin=thin)(photo()).edges for thin in (False, True)
+    )
+    assert (thin > 0).sum() < (soft > 0).sum()
+    assert np.array_equal(thin[thin > 0], soft[thin > 0])
+
+
 def test_a_batch_gives_what_each_picture_gives_alone(student):
-    predictor = EdgePredictor.from_pretrained(student, device="cpu", thin=False)
+    predictor = EdgePredictor.from_pretrained(student, device="cpu")
     pictures = [photo(), photo(48, 40), photo()[::-1].copy()]
     for one, found in zip(pictures, predictor(pictures), strict=True):
         np.testing.assert_allclose(found.edges, predictor(one).edges, atol=1e-5)
 
 
 def test_zoom_reads_tiles_as_well_and_keeps_the_size(student):
-    whole, zoomed = (EdgePredictor.from_pretrained(student, device="cpu", zoom=zoom, thin=False) for zoom in (1, 2))
+    whole, zoomed = (EdgePredictor.from_pretrained(student, device="cpu", zoom=zoom) for zoom in (1, 2))
     found = zoomed(photo(60, 90))
     assert found.shape == (60, 90)
     assert not np.array_equal(found.edges, whole(photo(60, 90)).edges)
@@ -224,7 +232,7 @@ def test_zoom_reads_tiles_as_well_and_keeps_the_size(student):
 
 
 def test_the_detector_gives_a_picture_of_the_same_size_white_on_black(student):
-    detect = EdgePredictor.from_pretrained(student, device="cpu", thin=False).as_detector()
+    detect = EdgePredictor.from_pretrained(student, device="cpu").as_detector()
     found = detect(Image.fromarray(photo()))
     assert (found.size, found.mode) == ((56, 40), "RGB")
 

@@ -16,7 +16,7 @@ from tracedge.errors import BackboneError, CheckpointError, SettingsError
 from tracedge.tensors import read_tensors, write_tensors
 
 FACTS, WEIGHTS, CARD = "student.json", "student.safetensors", "README.md"
-SHIPPED: dict[str, str] = {}
+SHIPPED = {"mini": "mini-student"}
 """Students inside the package: the backbone they belong to -> their folder under weights/."""
 
 
@@ -26,7 +26,8 @@ class StudentCard:
 
     backbone: name, source, revision and licence of the model it was distilled from, and of no other. size: long side in
     pixels that this model sees; the decoder sees `detail` times as many. rank: of LoRA, 0 for none. width: of the decoder.
-    blocks: self-attention blocks of the backbone. trained: steps, config and the labels' provenance.
+    blocks: self-attention blocks of the backbone. log_odds: what becomes edge 0 and edge 1; between them edges are
+    linear in the log-odds, so that the order of sure edges is kept too. trained: steps, config and the labels' provenance.
     """
 
     backbone: dict[str, Any]
@@ -35,6 +36,7 @@ class StudentCard:
     rank: int
     width: int
     blocks: int
+    log_odds: tuple[float, float] = (-4.0, 16.0)
     trained: dict[str, Any] = field(default_factory=dict)
 
 
@@ -82,7 +84,9 @@ def find_student(name: str | Path, *, local_files_only: bool = False) -> Path:
     if folder.is_dir():
         return folder
     if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
-        raise SettingsError(f"{str(name)!r} is no student: give a folder that `tracedge distill` wrote, or a hub id.")
+        raise SettingsError(
+            f"{str(name)!r} is no student: give one of {', '.join(SHIPPED)}, a folder that `tracedge distill` wrote, or a hub id."
+        )
     return _from_hub(str(name), local_files_only)
 
 
@@ -102,8 +106,7 @@ def _model_card(card: StudentCard) -> str:
     base = card.backbone
     steps = card.trained.get("steps", "unknown")
     return f"""---
-license: other
-license_name: {str(base.get("licence", "unknown")).lower()}
+{_licence_lines(str(base.get("licence", "unknown")))}
 base_model: {base.get("source", base.get("name"))}
 library_name: tracedge
 tags: [edge-detection, unsupervised, diffusion]
@@ -119,3 +122,9 @@ LoRA (rank {card.rank}) and an edge decoder for tracedge, distilled from the mod
 - **Licence**: that of the base model ({base.get("licence", "unknown")}) holds for what is derived from it.
 - **Training**: {steps} steps; settings and the labels' provenance are in `{FACTS}`.
 """
+
+
+def _licence_lines(licence: str) -> str:
+    """As the hub reads them: its own names as they are, others as `other` with a name."""
+    known = {"apache-2.0", "mit", "openrail", "openrail++", "creativeml-openrail-m"}
+    return f"license: {licence.lower()}" if licence.lower() in known else f"license: other\nlicense_name: {licence}"

@@ -39,8 +39,8 @@ class EdgePredictor:
     Made by `EdgePredictor.from_pretrained`.
 
     >>> import numpy as np
-    >>> predictor = EdgePredictor.from_pretrained("mini")  # doctest: +SKIP
-    >>> predictor(np.zeros((48, 64, 3), np.uint8)).shape  # doctest: +SKIP
+    >>> predictor = EdgePredictor.from_pretrained("mini")
+    >>> predictor(np.zeros((48, 64, 3), np.uint8)).shape
     (48, 64)
     """
 
@@ -51,7 +51,7 @@ class EdgePredictor:
         tensors: dict[str, Tensor] | None = None,
         *,
         zoom: int = 1,
-        thin: bool = True,
+        thin: bool = False,
     ) -> None:
         """tensors: what is saved; None takes it from the student, whose adapters are then not merged yet."""
         if not 1 <= zoom <= 16:
@@ -68,7 +68,7 @@ class EdgePredictor:
         backbone: Backbone | str | Path | None = None,
         size: int | None = None,
         zoom: int = 1,
-        thin: bool = True,
+        thin: bool = False,
         device: str | None = None,
         dtype: torch.dtype | None = None,
         local_files_only: bool = False,
@@ -82,7 +82,7 @@ class EdgePredictor:
             size: long side in pixels that the backbone sees; None: as it was trained.
             zoom: above 1, the picture is also read in overlapping tiles at this many times the size, and both are averaged:
                 small objects are found, for as many forwards as there are tiles (6 to 9 at zoom 2).
-            thin: suppress non-maxima, so that edges are one pixel wide; False keeps the decoder's soft map.
+            thin: suppress non-maxima, so that edges are one pixel wide; by default the decoder's soft map is kept.
             device, dtype, local_files_only: as for `load_backbone`.
 
         Raises:
@@ -128,8 +128,8 @@ class EdgePredictor:
     def __call__(self, images: ImageSource | list[Any]) -> EdgeMap | list[EdgeMap]:
         """Edges of one image (path, PIL image or array), or of a list of them in one batch where their sizes agree.
 
-        Returns an `EdgeMap` of exactly the image's size, or a list of them in the order given. Its edges are
-        probabilities: one threshold means the same in every picture.
+        Returns an `EdgeMap` of exactly the image's size, or a list of them in the order given. Its edges
+        are linear in their log-odds (`StudentCard.log_odds`): one threshold means the same in every picture.
         """
         if not isinstance(images, list):
             return self([images])[0]
@@ -149,11 +149,11 @@ class EdgePredictor:
                 whole += blend_tiles(zip(boxes, parts, strict=True))
                 whole /= 2
 
-        # 3. One pixel wide.
+        # 3. One pixel wide, if asked for.
         return [EdgeMap(non_maximum_suppression(e) if self.thin else e, settings=self.provenance) for e in soft]
 
     def _soft(self, images: list[Image]) -> NDArray[np.float32]:
-        """Probabilities (B, H, W) of edges, one forward."""
+        """Edges (B, H, W) in [0, 1], linear in their log-odds, of one forward."""
         # 1. At the decoder's resolution; the backbone sees it `detail` times smaller.
         detail = self.card.detail
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255  # (B, 3, H, W)
@@ -161,7 +161,8 @@ class EdgePredictor:
 
         # 2. One forward, and back onto the pictures' own pixels.
         logits, _ = self.student(fit.apply(pixels))
-        soft: NDArray[np.float32] = fit.undo(torch.sigmoid(logits.float()).cpu()).clamp(0, 1).numpy()
+        low, high = self.card.log_odds
+        soft: NDArray[np.float32] = ((fit.undo(logits.float().cpu()) - low) / (high - low)).clamp(0, 1).numpy()
         return soft
 
     def save_pretrained(self, folder: str | Path) -> None:
