@@ -13,7 +13,7 @@ from tracedge.student.adapters import adapter_state, add_adapters, averaged, mer
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
 from tracedge.student.divergences import opposite_divergence
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
-from tracedge.student.network import Student, read_divergences
+from tracedge.student.network import Student, last_divergences, read_divergences
 
 KINDS = pytest.mark.parametrize("kind", tiny_models.KINDS)
 
@@ -58,6 +58,22 @@ def test_every_backbone_gives_as_many_channels_whatever_the_size_of_the_picture(
     seen = [read_divergences(backbone, torch.zeros(1, backbone.space.channels, 8 * side, 8))[0] for side in sides]
     assert seen[0].shape[1] == seen[1].shape[1] >= 2 * len(backbone.attention_blocks)
     assert seen[1].shape[2] == 2 * seen[0].shape[2]
+
+
+@KINDS
+def test_a_forward_that_ends_early_has_seen_the_same(tiny_backbone, kind):
+    backbone = tiny_backbone(kind)
+    latents = torch.randn(2, backbone.space.channels, 8, 12, generator=torch.Generator().manual_seed(0))
+    whole, _ = read_divergences(backbone, latents)
+    ended = []
+    handle = backbone.network.register_forward_hook(lambda *_: ended.append(True))
+    with torch.no_grad():
+        early = last_divergences(backbone, latents)
+        assert torch.equal(early, whole)
+        assert not ended
+        backbone.denoise(latents, torch.zeros(2))  # the network is as it was
+    handle.remove()
+    assert ended
 
 
 # --- decoder ----------------------------------------------------------------------------------------------------------

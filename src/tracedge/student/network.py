@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tracedge.attention import record_attention
+from tracedge.attention import BlockCall, record_attention
 from tracedge.backbones.protocol import Backbone
 from tracedge.student.decoder import EdgeDecoder
 from tracedge.student.divergences import BlockDivergences
@@ -35,6 +37,13 @@ class Student(nn.Module):
         images = images.to(divergences.device, memory_format=torch.channels_last)  # convolutions are faster so
         return self.decoder(divergences, images), prediction
 
+    def edges(self, images: Tensor) -> Tensor:
+        """The logits alone, (B, 1, H, W): the forward ends as soon as the last block's attention has been seen."""
+        divergences = last_divergences(self.backbone, self.backbone.encode(self.seen(images)))
+        images = images.to(divergences.device, memory_format=torch.channels_last)
+        logits: Tensor = self.decoder(divergences, images)
+        return logits
+
     def seen(self, images: Tensor) -> Tensor:
         """The pictures at the backbone's resolution."""
         return F.avg_pool2d(images, self.detail) if self.detail > 1 else images
@@ -45,3 +54,27 @@ def read_divergences(backbone: Backbone, latents: Tensor) -> tuple[Tensor, Tenso
     with record_attention(backbone, (latents.shape[-2], latents.shape[-1]), BlockDivergences()) as taken:
         prediction = backbone.denoise(latents, torch.zeros(len(latents)))
     return taken.result(), prediction
+
+
+def last_divergences(backbone: Backbone, latents: Tensor) -> Tensor:
+    """The divergences of `read_divergences`, without what the network does after its last attention."""
+    latent_hw = latents.shape[-2], latents.shape[-1]
+    with record_attention(backbone, latent_hw, _UntilAllSeen(backbone)) as taken, suppress(_AllSeen):
+        backbone.denoise(latents, torch.zeros(len(latents)))
+    return taken.result()
+
+
+class _AllSeen(Exception):  # noqa: N818 (not an error)
+    """Ends a forward: there is nothing more to see."""
+
+
+class _UntilAllSeen(BlockDivergences):
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self._left = len(backbone.attention_blocks)
+
+    def add(self, call: BlockCall) -> None:
+        super().add(call)
+        self._left -= 1
+        if self._left == 0:
+            raise _AllSeen

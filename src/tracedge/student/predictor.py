@@ -160,7 +160,7 @@ class EdgePredictor:
         fit = Fit(images[0].shape[:2], detail * self.card.size, detail * self.student.backbone.multiple_of)
 
         # 2. One forward, and back onto the pictures' own pixels.
-        logits, _ = self.student(fit.apply(pixels))
+        logits = self.student.edges(fit.apply(pixels))
         low, high = self.card.log_odds
         soft: NDArray[np.float32] = ((fit.undo(logits.float().cpu()) - low) / (high - low)).clamp(0, 1).numpy()
         return soft
