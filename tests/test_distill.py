@@ -75,9 +75,12 @@ def test_the_log_of_a_resumed_run_tells_no_step_twice(labels, tmp_path):
 
 
 def test_a_run_killed_between_its_checkpoint_and_its_student_writes_the_student_when_it_is_resumed(labels, tmp_path):
-    folder = distill(labels, mini(), TINY, tmp_path)
+    folder = distill(labels, mini(), TINY, tmp_path, until_step=2)
+    shutil.copytree(folder, tmp_path / "older")
+    distill(labels, mini(), TINY, tmp_path)
     kept = EdgePredictor.from_pretrained(folder, device="cpu").provenance
     shutil.rmtree(folder)
+    (tmp_path / "older").rename(folder)
     distill(labels, mini(), TINY, tmp_path)
     assert EdgePredictor.from_pretrained(folder, device="cpu").provenance == kept
 

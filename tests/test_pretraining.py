@@ -47,9 +47,12 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(pool, tmp_path):
 
 
 def test_a_run_killed_between_its_checkpoint_and_its_model_writes_the_model_when_it_is_resumed(pool, tmp_path):
-    model = pretrain(pool, TINY, tmp_path)
+    model = pretrain(pool, TINY, tmp_path, until_step=2)
+    shutil.copytree(model, tmp_path / "older")
+    pretrain(pool, TINY, tmp_path)
     kept = load_mini(model).settings
     shutil.rmtree(model)
+    (tmp_path / "older").rename(model)
     assert load_mini(pretrain(pool, TINY, tmp_path)).settings == kept
 
 

@@ -203,7 +203,7 @@ def pretrain(
     average = {name: weight.detach().clone() for name, weight in network.state_dict().items()}
     optimisers = _build_optimisers(network, config)
     described = json.dumps(asdict(config) | {"pictures": pool.fingerprint}, sort_keys=True)
-    step = _resume(output, described, network, average, optimisers)
+    resumed = step = _resume(output, described, network, average, optimisers)
 
     cut_log(output / LOG, step)
     last_write = time.monotonic()
@@ -248,7 +248,7 @@ def pretrain(
         if time.monotonic() - last_write > checkpoint_seconds or step == stop:
             _write_checkpoint(output, config, described, network, average, optimisers, step)
             last_write = time.monotonic()
-    if step and not (output / "model").is_dir():  # a run that was killed between its checkpoint and its model
+    if step and step == resumed:  # the run may have been killed between its last checkpoint and its model
         _write_model(output / "model", config, average, step)
     return output / "model"
 

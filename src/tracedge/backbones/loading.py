@@ -42,7 +42,7 @@ def place(device: str | torch.device | None = None, dtype: torch.dtype | None = 
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a build without CUDA asserts
         raise SettingsError(f"there is no device {str(device)!r} here: {error}") from error
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16

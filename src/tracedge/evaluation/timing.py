@@ -28,19 +28,20 @@ class Timing:
 
 def timed(compute: Callable[[], object], device: torch.device, repeats: int = 5) -> Timing:
     """Time a computation after one run to warm up, the device's queue emptied before and after each run."""
-    on_gpu = device.type == "cuda"
+    has_queue, counts_memory = device.type != "cpu", device.type == "cuda"  # torch counts the memory of CUDA's alone
     compute()
-    if on_gpu:
-        torch.cuda.synchronize(device)
+    if has_queue:
+        torch.accelerator.synchronize(device)
+    if counts_memory:
         torch.cuda.reset_peak_memory_stats(device)
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
         compute()
-        if on_gpu:
-            torch.cuda.synchronize(device)
+        if has_queue:
+            torch.accelerator.synchronize(device)
         times.append(1000 * (time.perf_counter() - started))
-    peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if counts_memory else None
     return Timing(statistics.median(times), min(times), max(times), peak)
 
 

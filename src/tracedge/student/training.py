@@ -26,7 +26,7 @@ from tracedge.errors import DataError, SettingsError, TrainingError
 from tracedge.student.adapters import add_adapters, averaged
 from tracedge.student.crops import Crops
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
-from tracedge.student.files import WEIGHTS, StudentCard
+from tracedge.student.files import StudentCard
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
 from tracedge.student.network import Student, read_divergences
 from tracedge.student.predictor import EdgePredictor
@@ -129,9 +129,9 @@ def distill(
     """Train, or go on training, a student of a backbone on folders of labels; returns the folder `output/student`.
 
     Writes under output: `checkpoint.safetensors`, `config.json`, `train.jsonl` (a line every 20 steps) and `student/`
-    (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. The backbone is changed: the
-    adapters stay in it. on_checkpoint gets
-    the step and the student as it is, and what it returns (a validation's figures) goes into train.jsonl.
+    (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. The backbone is changed:
+    the adapters stay in it. on_checkpoint gets the step and the student as it is, and what it returns (a validation's
+    figures) goes into train.jsonl.
 
     Raises:
         DataError: the labels were made by another backbone, or at different sizes.
@@ -164,7 +164,7 @@ def distill(
         weight_decay=config.weight_decay,
     )
     output.mkdir(parents=True, exist_ok=True)
-    step = _resume(output, config, provenance, decoder, weights, average, optimiser)
+    resumed = step = _resume(output, config, provenance, decoder, weights, average, optimiser)
     if accelerator.is_main_process:
         cut_log(output / LOG, step)
     wrapped, prepared = accelerator.prepare(student, optimiser)
@@ -224,8 +224,8 @@ def distill(
                     if on_checkpoint is not None:
                         _log(output, {"step": step, **on_checkpoint(step, predictor)})
                 last_write = time.monotonic()
-    if step and accelerator.is_main_process and not (output / "student" / WEIGHTS).is_file():
-        with averaged(weights, average):  # a run that was killed between its checkpoint and its student
+    if step and step == resumed and accelerator.is_main_process:
+        with averaged(weights, average):  # the run may have been killed between its last checkpoint and its student
             save(step)
     return output / "student"
 
