@@ -25,6 +25,7 @@ PATH = [
     {"attention", "criteria"},
     {"emergence", "divergence"},
     {"edges"},
+    {"contours"},
     {"placement"},
     {"teacher"},
     {"datasets", "pretraining", "rivals"},

@@ -145,6 +145,28 @@ def test_another_config_does_not_go_on_with_a_run(labels, tmp_path):
         distill(labels, mini(), replace(TINY, seed=2), tmp_path)
 
 
+def test_a_student_that_another_started_from_begins_where_that_one_ended(labels, student, tmp_path):
+    still = replace(TINY, steps=1, learning_rate=1e-12, adapter_rate=1e-12, weight_decay=0.0)
+    after = distill(labels, mini(), still, tmp_path, start=student)
+    picture = labels[0][0].image
+    edges = [EdgePredictor.from_pretrained(folder)(picture).edges for folder in (student, after)]
+    fresh = EdgePredictor.from_pretrained(distill(labels, mini(), still, tmp_path / "fresh"))(picture).edges
+    assert np.abs(edges[0] - edges[1]).max() < 1e-4 < np.abs(edges[0] - fresh).max()
+    assert "start" in json.loads((after / FACTS).read_text())["trained"]
+
+
+def test_a_start_of_other_sizes_is_refused_before_anything_is_written(labels, student, tmp_path):
+    with pytest.raises(CheckpointError, match="rank 2, the config 3"):
+        distill(labels, mini(), replace(TINY, rank=3), tmp_path / "run", start=student)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_start_does_not_go_on_with_a_run(labels, student, tmp_path):
+    distill(labels, mini(), TINY, tmp_path, until_step=1)
+    with pytest.raises(CheckpointError, match="another config"):
+        distill(labels, mini(), TINY, tmp_path, start=student)
+
+
 def test_labels_of_another_backbone_are_refused(labels, tmp_path):
     other = mini()
     other.settings = {**other.settings, "weights": "another"}

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
+from tracedge.contours import halfway
 from tracedge.edges import non_maximum_suppression
 
 Map = NDArray[np.float32]
@@ -41,15 +42,7 @@ def place_edges(
     if token < 2:
         return non_maximum_suppression(above.astype(np.float32))
     strength = (contrast(image, sigma) * above) ** power
-    return _with_its_contour(non_maximum_suppression(strength.astype(np.float32)))
-
-
-def _with_its_contour(ridges: Map) -> Map:
-    """Each pixel of the ridges: sqrt(own strength x mean strength of its 8-connected ridge)."""
-    number, _ = label(ridges > 0, np.ones((3, 3)))
-    sizes = np.bincount(number.ravel())
-    means = np.bincount(number.ravel(), ridges.ravel()) / np.maximum(sizes, 1)
-    return np.sqrt(ridges * means[number]).astype(np.float32)
+    return halfway(non_maximum_suppression(strength.astype(np.float32)))
 
 
 def contrast(image: NDArray[np.uint8], sigma: float) -> Map:

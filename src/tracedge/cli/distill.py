@@ -22,6 +22,9 @@ def distill(
         Path, typer.Option("--output", "-o", help="Where checkpoints and the student go; a run there is resumed.")
     ],
     backbone: option.Backbone = "mini",
+    start: Annotated[
+        str | None, typer.Option(help="A student to go on from, for your own pictures: mini, a folder or a hub id.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of the settings; see configs/distill.toml.")] = None,
     validate: Annotated[
         Path | None, typer.Option(help="Folder with images/ and masks/: its ODS is logged at every checkpoint.")
@@ -83,7 +86,13 @@ def distill(
             return figures
 
         student = training.distill(
-            labels, model, settings, output, on_step=show, on_checkpoint=score if check is not None else None
+            labels,
+            model,
+            settings,
+            output,
+            start=start,
+            on_step=show,
+            on_checkpoint=score if check is not None else None,
         )
     if rank == 0:
         typer.echo(f"the student is in {student}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,10 +13,14 @@ from typing import Any
 from torch import Tensor
 
 from tracedge.atomic import atomic_path
+from tracedge.backbones.protocol import Backbone
 from tracedge.errors import BackboneError, CheckpointError, SettingsError
 from tracedge.tensors import read_tensors, write_tensors
 
 FACTS, WEIGHTS, CARD = "student.json", "student.safetensors", "README.md"
+ADAPTERS, DECODER = "adapters/", "decoder/"
+"""How the names of the tensors of each begin."""
+
 SHIPPED = {"mini": "mini-student"}
 """Students inside the package: the backbone they belong to -> their folder under weights/."""
 
@@ -88,6 +93,29 @@ def find_student(name: str | Path, *, local_files_only: bool = False) -> Path:
             f"{str(name)!r} is no student: give one of {', '.join(SHIPPED)}, a folder that `tracedge distill` wrote, or a hub id."
         )
     return _from_hub(str(name), local_files_only)
+
+
+def refuse_other(card: StudentCard, backbone: Backbone) -> None:
+    """A student fits the very weights it was distilled from.
+
+    Raises:
+        CheckpointError: another revision, other weights or another number of blocks.
+    """
+    names = [key for key in ("revision", "weights") if card.backbone.get(key) != backbone.settings.get(key)]
+    if names or len(backbone.attention_blocks) != card.blocks:
+        raise CheckpointError(
+            f"this student was distilled from {card.backbone}, which the model given is not: {backbone.settings}. "
+            "Give the right one as backbone=, or distil again."
+        )
+
+
+def fingerprint(tensors: dict[str, Tensor]) -> str:
+    """16 hexadecimal digits of a student's tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _from_hub(hub_id: str, local_files_only: bool) -> Path:

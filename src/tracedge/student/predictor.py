@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from tracedge.backbones import MODELS, load_backbone
 from tracedge.backbones.protocol import Backbone
 from tracedge.batching import predict_by_size
 from tracedge.checkpoints import under
+from tracedge.contours import levelled
 from tracedge.edges import non_maximum_suppression
 from tracedge.errors import CheckpointError, SettingsError
 from tracedge.fit import Fit
@@ -25,12 +25,20 @@ from tracedge.images import ImageSource, load_image
 from tracedge.maps import EdgeMap
 from tracedge.student.adapters import adapter_state, merge_adapter_state
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
-from tracedge.student.files import StudentCard, find_student, read_student, write_student
+from tracedge.student.files import (
+    ADAPTERS,
+    DECODER,
+    StudentCard,
+    find_student,
+    fingerprint,
+    read_student,
+    refuse_other,
+    write_student,
+)
 from tracedge.student.network import Student, read_divergences
 from tracedge.tiling import blend_tiles, zoom_tiles
 
 Image = NDArray[Any]
-_ADAPTERS, _DECODER = "adapters/", "decoder/"
 
 
 class EdgePredictor:
@@ -58,7 +66,7 @@ class EdgePredictor:
             raise SettingsError(f"zoom must be from 1 to 16, got {zoom}")
         self.student, self.card, self.zoom, self.thin = student, card, zoom, thin
         self._tensors = _tensors_of(student) if tensors is None else tensors
-        self._hash = _fingerprint(self._tensors)
+        self._hash = fingerprint(self._tensors)
 
     @classmethod
     def from_pretrained(
@@ -96,9 +104,9 @@ class EdgePredictor:
             backbone = _home_of(card)
         if isinstance(backbone, str | Path):
             backbone = load_backbone(backbone, device=device, dtype=dtype, local_files_only=local_files_only)
-        _refuse_other(card, backbone)
-        merge_adapter_state(backbone.network, under(_ADAPTERS, tensors))
-        state = under(_DECODER, tensors)
+        refuse_other(card, backbone)
+        merge_adapter_state(backbone.network, under(ADAPTERS, tensors))
+        state = under(DECODER, tensors)
         try:
             decoder = EdgeDecoder(DecoderConfig(len(state["mean"]), card.width))
             decoder.load_state_dict(state)
@@ -159,11 +167,15 @@ class EdgePredictor:
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255  # (B, 3, H, W)
         fit = Fit(images[0].shape[:2], detail * self.card.size, detail * self.student.backbone.multiple_of)
 
-        # 2. One forward, and back onto the pictures' own pixels.
-        logits = self.student.edges(fit.apply(pixels))
+        # 2. One forward; contours stand or fall as a whole.
+        logits = self.student.edges(fit.apply(pixels))[:, 0].float().cpu()
         low, high = self.card.log_odds
-        soft: NDArray[np.float32] = ((fit.undo(logits.float().cpu()) - low) / (high - low)).clamp(0, 1).numpy()
-        return soft
+        soft = ((logits - low) / (high - low)).clamp(0, 1)
+        soft = torch.stack([torch.from_numpy(levelled(each.numpy())) for each in soft])
+
+        # 3. Back onto the pictures' own pixels.
+        placed: NDArray[np.float32] = fit.undo(soft).clamp(0, 1).numpy()
+        return placed
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `student.json`, `student.safetensors` and a model card, for `from_pretrained`."""
@@ -215,8 +227,8 @@ def detector_of(predictor: Callable[[Any], EdgeMap]) -> Callable[[Pil.Image], Pi
 
 
 def _tensors_of(student: Student) -> dict[str, Tensor]:
-    tensors = {f"{_ADAPTERS}{name}": weight for name, weight in adapter_state(student.network).items()}
-    tensors |= {f"{_DECODER}{name}": weight for name, weight in student.decoder.state_dict().items()}
+    tensors = {f"{ADAPTERS}{name}": weight for name, weight in adapter_state(student.network).items()}
+    tensors |= {f"{DECODER}{name}": weight for name, weight in student.decoder.state_dict().items()}
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
@@ -224,25 +236,3 @@ def _home_of(card: StudentCard) -> str:
     """Where to look for the base model of a student: its name in our table, or else its source."""
     name = str(card.backbone.get("name"))
     return name if name in MODELS else str(card.backbone.get("source", name))
-
-
-def _refuse_other(card: StudentCard, backbone: Backbone) -> None:
-    """A student fits the very weights it was distilled from.
-
-    Raises:
-        CheckpointError: another revision, other weights or another number of blocks.
-    """
-    names = [key for key in ("revision", "weights") if card.backbone.get(key) != backbone.settings.get(key)]
-    if names or len(backbone.attention_blocks) != card.blocks:
-        raise CheckpointError(
-            f"this student was distilled from {card.backbone}, which the model given is not: {backbone.settings}. "
-            "Give the right one as backbone=, or distil again."
-        )
-
-
-def _fingerprint(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

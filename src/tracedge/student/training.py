@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from tracedge.atomic import atomic_path
 from tracedge.backbones.protocol import Backbone
-from tracedge.checkpoints import cut_log, read_checkpoint, write_checkpoint
-from tracedge.errors import DataError, SettingsError, TrainingError
-from tracedge.student.adapters import add_adapters, averaged
+from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
+from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingError
+from tracedge.student.adapters import add_adapters, averaged, load_adapter_state
 from tracedge.student.crops import Crops
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
-from tracedge.student.files import StudentCard
+from tracedge.student.files import ADAPTERS, DECODER, StudentCard, find_student, fingerprint, read_student, refuse_other
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
 from tracedge.student.network import Student, read_divergences
 from tracedge.student.predictor import EdgePredictor
@@ -120,6 +120,7 @@ def distill(
     config: DistillConfig,
     output: Path,
     *,
+    start: str | Path | None = None,
     accelerator: Accelerator | None = None,
     checkpoint_seconds: float = 120.0,
     until_step: int | None = None,
@@ -130,16 +131,21 @@ def distill(
 
     Writes under output: `checkpoint.safetensors`, `config.json`, `train.jsonl` (a line every 20 steps) and `student/`
     (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. The backbone is changed:
-    the adapters stay in it. on_checkpoint gets the step and the student as it is, and what it returns (a validation's
-    figures) goes into train.jsonl.
+    the adapters stay in it. start: a student to go on from (as `EdgePredictor.from_pretrained` takes it), for pictures of
+    another kind or for longer; its rank, width and detail are the config's. on_checkpoint gets the step and the student as
+    it is, and what it returns (a validation's figures) goes into train.jsonl.
 
     Raises:
         DataError: the labels were made by another backbone, or at different sizes.
-        CheckpointError: output holds a run with another config.
+        CheckpointError: output holds a run with another config, or start is no student of this backbone and these sizes.
         TrainingError: the loss is not finite; the last checkpoint stays.
     """
     refuse_labels_that_differ(labels, backbone)
-    provenance = [folder.provenance for folder in labels]
+    origin: dict[str, Any] = {"labels": [dict(folder.provenance) for folder in labels]}
+    first = None
+    if start is not None:
+        first = _first_weights(start, backbone, config)
+        origin["start"] = fingerprint(first)
     # Without reconstruction, the last block's values reach no loss.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = accelerator or Accelerator(
@@ -155,6 +161,9 @@ def distill(
         _check_activations_twice(backbone.network)
     decoder = _first_decoder(backbone, crops, config).to(backbone.device)
     student = Student(backbone, decoder, config.detail)
+    if first is not None:
+        decoder.load_state_dict(under(DECODER, first))
+        load_adapter_state(backbone.network, under(ADAPTERS, first))
     weights = [*decoder.parameters(), *adapters]
     average = [weight.detach().clone() for weight in weights]
     optimiser = torch.optim.AdamW(
@@ -164,14 +173,14 @@ def distill(
         weight_decay=config.weight_decay,
     )
     output.mkdir(parents=True, exist_ok=True)
-    resumed = step = _resume(output, config, provenance, decoder, weights, average, optimiser)
+    resumed = step = _resume(output, config, origin, decoder, weights, average, optimiser)
     if accelerator.is_main_process:
         cut_log(output / LOG, step)
     wrapped, prepared = accelerator.prepare(student, optimiser)
 
     def save(at: int) -> EdgePredictor:
         """The student as it is, written and given back."""
-        predictor = EdgePredictor(student, card_of(backbone, config, provenance, at))
+        predictor = EdgePredictor(student, card_of(backbone, config, origin, at))
         predictor.save_pretrained(output / "student")
         return predictor
 
@@ -218,7 +227,7 @@ def distill(
             if step % 20 == 0 or step == stop:
                 _log(output, {"step": step, **{name: round(value, 5) for name, value in parts.items()}})
             if time.monotonic() - last_write > checkpoint_seconds or step == stop:
-                _write_checkpoint(output, config, provenance, decoder, weights, average, optimiser, step)
+                _write_checkpoint(output, config, origin, decoder, weights, average, optimiser, step)
                 with averaged(weights, average):
                     predictor = save(step)
                     if on_checkpoint is not None:
@@ -251,18 +260,16 @@ def refuse_labels_that_differ(labels: Sequence[PseudoLabels], backbone: Backbone
                 raise DataError(f"{folder.folder} was taught at {name} {ours}, {labels[0].folder} at {first}.")
 
 
-def card_of(
-    backbone: Backbone, config: DistillConfig, provenance: Sequence[Mapping[str, Any]], step: int
-) -> StudentCard:
-    """What is written beside a student's weights."""
+def card_of(backbone: Backbone, config: DistillConfig, origin: Mapping[str, Any], step: int) -> StudentCard:
+    """What is written beside a student's weights. origin: the provenance of its labels, and what it started from."""
     return StudentCard(
         backbone=dict(backbone.settings),
-        size=int(provenance[0]["size"]),
+        size=int(origin["labels"][0]["size"]),
         detail=config.detail,
         rank=config.rank,
         width=config.width,
         blocks=len(backbone.attention_blocks),
-        trained={"steps": step, "config": asdict(config), "labels": [dict(table) for table in provenance]},
+        trained={"steps": step, "config": asdict(config), **origin},
     )
 
 
@@ -279,6 +286,21 @@ def _losses(
         decoded = student.backbone.decode(prediction)
         losses["reconstruction"] = config.reconstruction, reconstruction_loss(decoded, student.seen(images))
     return losses
+
+
+def _first_weights(start: str | Path, backbone: Backbone, config: DistillConfig) -> dict[str, Tensor]:
+    """The tensors of a student to go on from.
+
+    Raises:
+        CheckpointError: it was distilled from another model, or has other sizes than the config asks for.
+    """
+    tensors, card = read_student(find_student(start))
+    refuse_other(card, backbone)
+    for name in ("rank", "width", "detail"):
+        theirs, ours = getattr(card, name), getattr(config, name)
+        if theirs != ours:
+            raise CheckpointError(f"{start} has {name} {theirs}, the config {ours}: a student goes on as it began.")
+    return tensors
 
 
 def _first_decoder(backbone: Backbone, crops: Crops, config: DistillConfig) -> EdgeDecoder:
@@ -307,14 +329,14 @@ def _log(output: Path, line: Mapping[str, object]) -> None:
         log.write(json.dumps(line) + "\n")
 
 
-def _described(config: DistillConfig, provenance: Sequence[Mapping[str, Any]]) -> str:
-    return json.dumps({"config": asdict(config), "labels": [dict(table) for table in provenance]}, sort_keys=True)
+def _described(config: DistillConfig, origin: Mapping[str, Any]) -> str:
+    return json.dumps({"config": asdict(config), **origin}, sort_keys=True)
 
 
 def _write_checkpoint(
     output: Path,
     config: DistillConfig,
-    provenance: Sequence[Mapping[str, Any]],
+    origin: Mapping[str, Any],
     decoder: EdgeDecoder,
     weights: Sequence[nn.Parameter],
     average: Sequence[Tensor],
@@ -324,7 +346,7 @@ def _write_checkpoint(
     tensors = {f"weight/{i}": weight.detach() for i, weight in enumerate(weights)}
     tensors |= {f"average/{i}": mean for i, mean in enumerate(average)}
     tensors |= {f"buffer/{name}": buffer for name, buffer in decoder.named_buffers()}
-    write_checkpoint(output / CHECKPOINT, tensors, [optimiser], _described(config, provenance), step)
+    write_checkpoint(output / CHECKPOINT, tensors, [optimiser], _described(config, origin), step)
     with atomic_path(output / "config.json") as path:
         path.write_text(json.dumps(asdict(config), indent=2, sort_keys=True) + "\n")
 
@@ -333,14 +355,14 @@ def _write_checkpoint(
 def _resume(
     output: Path,
     config: DistillConfig,
-    provenance: Sequence[Mapping[str, Any]],
+    origin: Mapping[str, Any],
     decoder: EdgeDecoder,
     weights: Sequence[nn.Parameter],
     average: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
 ) -> int:
     """Load the checkpoint of `output`, if there is one, into what is given; returns the step to go on from."""
-    tensors, step = read_checkpoint(output / CHECKPOINT, [optimiser], _described(config, provenance))
+    tensors, step = read_checkpoint(output / CHECKPOINT, [optimiser], _described(config, origin))
     if step:
         for i, (weight, mean) in enumerate(zip(weights, average, strict=True)):
             weight.copy_(tensors[f"weight/{i}"])
