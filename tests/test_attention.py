@@ -294,7 +294,7 @@ def test_a_bias_counts_and_text_keys_are_cut_off_and_rows_renormalised():
     generator = torch.Generator().manual_seed(0)
     query, key = torch.randn(2, 1, 3, 7, 4, generator=generator)
     bias = torch.randn(1, 1, 7, 7, generator=generator)
-    call = BlockCall("x", query, key, 0.3, bias, slice(1, 7), (2, 3))
+    call = BlockCall("x", query, key, key, 0.3, bias, slice(1, 7), (2, 3))
     weights = (query @ key.transpose(-1, -2) * 0.3 + bias).exp()
     expected = (weights / weights.sum(-1, keepdim=True)).mean(1)[:, 1:, 1:]
     expected = expected / expected.sum(-1, keepdim=True)

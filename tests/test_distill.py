@@ -1,26 +1,34 @@
 """Distillation: it learns, it resumes exactly, it refuses what does not belong together; and the student that comes out."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
+import tracedge
 from tracedge.backbones import load_backbone
+from tracedge.backbones.mini import save_mini
 from tracedge.cli import app
 from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingError
 from tracedge.export.png import read_png16, write_png8, write_png16
 from tracedge.images import load_image
+from tracedge.settings import from_table
 from tracedge.student import training
 from tracedge.student.crops import Crops
 from tracedge.student.files import FACTS, WEIGHTS
 from tracedge.student.predictor import EdgePredictor
 from tracedge.student.pseudo_labels import PseudoLabels
-from tracedge.student.training import DistillConfig, distill, distill_config
+from tracedge.student.training import DistillConfig, distill
 from tracedge.tensors import read_tensors
 
 TINY = DistillConfig(px=16, rank=2, width=8, steps=6, batch=2, warmup=2, seed=1)
@@ -49,7 +57,8 @@ def labels(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def student(labels, tmp_path_factory):
-    return distill(labels, mini(), TINY, tmp_path_factory.mktemp("run"))
+    config = replace(TINY, steps=40, batch=4, learning_rate=1e-2)
+    return distill(labels, mini(), config, tmp_path_factory.mktemp("run"))
 
 
 def kept(folder):
@@ -94,7 +103,7 @@ def test_accumulated_forwards_are_one_step(labels, tmp_path):
 
 
 def test_the_losses_fall(labels, tmp_path):
-    config = replace(TINY, steps=40, batch=4, learning_rate=1e-2, adapter_rate=5e-3, cooldown=0.2)
+    config = replace(TINY, steps=80, batch=4, learning_rate=1e-2, adapter_rate=5e-3, cooldown=0.2)
     seen = []
     distill(labels, mini(), config, tmp_path, on_step=lambda step: seen.append(dict(step.losses)))
     for name in ("dice", "reconstruction"):
@@ -161,6 +170,12 @@ def test_a_start_of_other_sizes_is_refused_before_anything_is_written(labels, st
     assert not (tmp_path / "run").exists()
 
 
+def test_a_decoder_alone_may_get_adapters_later(labels, tmp_path):
+    alone = distill(labels, mini(), replace(TINY, rank=0), tmp_path / "decoder")
+    after = distill(labels, mini(), TINY, tmp_path / "both", start=alone)
+    assert json.loads((after / FACTS).read_text())["rank"] == 2
+
+
 def test_another_start_does_not_go_on_with_a_run(labels, student, tmp_path):
     distill(labels, mini(), TINY, tmp_path, until_step=1)
     with pytest.raises(CheckpointError, match="another config"):
@@ -175,10 +190,13 @@ def test_labels_of_another_backbone_are_refused(labels, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_folders_taught_at_different_sizes_are_refused(labels, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "said"), [({"taught_px": 64}, "--px 48"), ({"size": 32, "taught_px": 64}, "size 32")]
+)
+def test_labels_of_another_resolution_are_refused(labels, tmp_path, change, said):
     shutil.copytree(labels[0].folder, tmp_path / "other")
-    (tmp_path / "other" / "settings.json").write_text(json.dumps(labels[0].provenance | {"taught_px": 64}))
-    with pytest.raises(DataError, match="taught_px 64"):
+    (tmp_path / "other" / "settings.json").write_text(json.dumps(labels[0].provenance | change))
+    with pytest.raises(DataError, match=said):
         distill([*labels, PseudoLabels(tmp_path / "other")], mini(), TINY, tmp_path / "run")
 
 
@@ -194,11 +212,65 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(labels,
 
 @pytest.mark.parametrize(
     "table",
-    [{"rule": "best"}, {"steps": 0}, {"dice": 0.0}, {"precision": "int4"}, {"ema": 1.0}, {"tempo": 1}, {"steps": 2.5}],
+    [
+        {"rule": "best"},
+        {"rule": ["ridges"]},
+        {"steps": 0},
+        {"steps": 2.5},
+        {"batch": True},
+        {"width": "8"},
+        {"width": 10},
+        {"dice": 0.0},
+        {"dice": float("nan")},
+        {"learning_rate": float("inf")},
+        {"weight_decay": -1},
+        {"seed": -1},
+        {"warmup": -3},
+        {"values": -1},
+        {"checkpointing": "false"},
+        {"precision": "int4"},
+        {"ema": 1.0},
+        {"tempo": 1},
+    ],
 )
-def test_a_config_that_makes_no_sense_is_refused(table):
-    with pytest.raises(SettingsError):
-        distill_config(table)
+def test_a_config_that_makes_no_sense_is_refused_by_the_name_of_its_key(table):
+    with pytest.raises(SettingsError, match=next(iter(table))):
+        from_table(DistillConfig, table)
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(labels, tmp_path, monkeypatch):
+    distill(labels, mini(), TINY, tmp_path, until_step=2)
+    before = kept(tmp_path)
+    # Finite, but its slope at 0 is not.
+    monkeypatch.setattr(training, "dice_loss", lambda logits, _: (logits * 0).abs().sqrt().sum())
+    with pytest.raises(TrainingError, match="gradient at step 2"):
+        distill(labels, mini(), TINY, tmp_path)
+    assert all(torch.equal(before[name], weight) for name, weight in kept(tmp_path).items())
+
+
+def test_labels_that_grew_are_other_data(labels, tmp_path):
+    pseudo = tmp_path / "pseudo"
+    shutil.copytree(labels[0].folder, pseudo)
+    distill([PseudoLabels(pseudo)], mini(), TINY, tmp_path / "run", until_step=1)
+    for suffix in (".image.png", ".edges.png"):
+        shutil.copy(pseudo / f"0{suffix}", pseudo / f"9{suffix}")
+    with pytest.raises(CheckpointError, match="other data"):
+        distill([PseudoLabels(pseudo)], mini(), TINY, tmp_path / "run")
+
+
+def test_thin_labels_are_refused_under_the_rule_for_smooth_ones(labels, tmp_path):
+    shutil.copytree(labels[0].folder, tmp_path / "thin")
+    (tmp_path / "thin" / "settings.json").write_text(json.dumps(labels[0].provenance | {"snap": True}))
+    with pytest.raises(SettingsError, match="--no-snap"):
+        distill([PseudoLabels(tmp_path / "thin")], mini(), replace(TINY, rule="mean_deviation"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{", '{"predictor": "teacher"}'])
+def test_a_folder_whose_settings_are_no_teachers_is_refused(labels, tmp_path, text):
+    shutil.copytree(labels[0].folder, tmp_path / "other")
+    (tmp_path / "other" / "settings.json").write_text(text)
+    with pytest.raises(DataError, match="tracedge teach"):
+        PseudoLabels(tmp_path / "other")
 
 
 # --- the student ------------------------------------------------------------------------------------------------------
@@ -302,12 +374,53 @@ def test_a_student_fits_no_other_weights(student):
         EdgePredictor.from_pretrained(student, backbone=other)
 
 
-def test_facts_and_weights_of_two_writes_are_refused(student, tmp_path):
+def test_the_weights_carry_the_facts_so_no_kill_between_two_files_can_mix_students(student, tmp_path):
     EdgePredictor.from_pretrained(student, device="cpu").save_pretrained(tmp_path)
     facts = json.loads((tmp_path / FACTS).read_text())
-    (tmp_path / FACTS).write_text(json.dumps(facts | {"size": 99}))
-    with pytest.raises(CheckpointError, match="belong together"):
-        EdgePredictor.from_pretrained(tmp_path, device="cpu")
+    (tmp_path / FACTS).write_text(json.dumps(facts | {"size": 99}))  # of a write that was cut off
+    assert EdgePredictor.from_pretrained(tmp_path, device="cpu").card.size == facts["size"] != 99
+
+
+def test_a_full_disk_is_said_and_leaves_the_old_student(student, tmp_path, monkeypatch):
+    predictor = EdgePredictor.from_pretrained(student, device="cpu")
+    predictor.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("tracedge.tensors.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        predictor.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_another_inference_size_does_not_change_the_card(student, tmp_path):
+    EdgePredictor.from_pretrained(student, device="cpu", size=32).save_pretrained(tmp_path)
+    assert EdgePredictor.from_pretrained(tmp_path, device="cpu").size == 24
+
+
+def test_a_model_that_a_student_was_merged_into_takes_no_other(student):
+    model = mini()
+    EdgePredictor.from_pretrained(student, backbone=model)
+    with pytest.raises(CheckpointError, match="load the model anew"):
+        EdgePredictor.from_pretrained(student, backbone=model)
+
+
+def test_a_student_of_a_model_of_ones_own_finds_it_by_its_folder(labels, tmp_path):
+    shipped = Path(tracedge.__file__).parent / "weights" / "mini"
+    shutil.copytree(shipped, tmp_path / "mini")  # even under this name
+    own = load_backbone(tmp_path / "mini", device="cpu")
+    with torch.no_grad():
+        own.network.proj_out.bias.add_(0.01)
+    save_mini(tmp_path / "mini", own.network, json.loads((shipped / "mini.json").read_text()))
+    own = load_backbone(tmp_path / "mini", device="cpu")
+    assert own.settings["weights"] != mini().settings["weights"]
+    pseudo = tmp_path / "pseudo"
+    shutil.copytree(labels[0].folder, pseudo)
+    (pseudo / "settings.json").write_text(json.dumps(labels[0].provenance | {"backbone": own.settings}))
+    found = distill([PseudoLabels(pseudo)], own, replace(TINY, steps=1), tmp_path / "run")
+    assert EdgePredictor.from_pretrained(found, device="cpu")(photo()).shape == (40, 56)
 
 
 @pytest.mark.parametrize("name", ["nothing", "./nothing/here", "a/b/c"])
@@ -322,6 +435,28 @@ def test_a_folder_without_a_student_is_said(tmp_path):
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_train_one_student_on_twice_the_crops(labels, tmp_path):
+    settings = tmp_path / "tiny.toml"
+    settings.write_text("px = 16\nrank = 2\nwidth = 8\nsteps = 3\nbatch = 1\nreconstruction = 0\n")
+
+    def run(name, *launcher):
+        command = [sys.executable, "-W", "ignore", *launcher, "-m", "tracedge", "distill", labels[0].folder]
+        command += ["-o", tmp_path / name, "--config", settings, "--device", "cpu"]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("the student is in") == 1
+        return read_tensors(tmp_path / name / "student" / WEIGHTS)[0]
+
+    together = run("two", "-m", "torch.distributed.run", "--nproc_per_node", "2")
+    alone = run("one")
+    assert together.keys() == alone.keys()
+    assert any(
+        not torch.equal(together[name], alone[name]) for name in alone
+    )  # the second process drew crops of its own
+    lines = [json.loads(line) for line in (tmp_path / "two" / "train.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3]
 
 
 def test_from_photos_to_a_student_to_edges_on_the_command_line(tmp_path):

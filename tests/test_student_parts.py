@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tiny_models
-from tracedge.attention import BlockCall, block_probabilities
+from tracedge.attention import BlockCall, block_probabilities, record_attention
 from tracedge.backbones import load_backbone
 from tracedge.divergence import attention_boundary_divergence
 from tracedge.errors import CheckpointError, SettingsError
@@ -13,7 +13,8 @@ from tracedge.student.adapters import adapter_state, add_adapters, averaged, mer
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
 from tracedge.student.divergences import opposite_divergence
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
-from tracedge.student.network import Student, last_divergences, read_divergences
+from tracedge.student.network import Student, read_attention, read_until_last
+from tracedge.student.reading import Reading, blocks_of_values
 
 KINDS = pytest.mark.parametrize("kind", tiny_models.KINDS)
 
@@ -27,7 +28,7 @@ def draw(*shape, seed=0):
 
 def test_for_weak_attention_it_is_abdiv_to_second_order():
     query, key = 0.02 * draw(1, 1, 30, 4), draw(1, 1, 30, 4, seed=1)
-    call = BlockCall("block", query, key, 1.0, None, slice(0, 30), (5, 6))
+    call = BlockCall("block", query, key, key, 1.0, None, slice(0, 30), (5, 6))
     exact = attention_boundary_divergence(block_probabilities(call, slice(0, 30)), (5, 6))
     ours = opposite_divergence(query, key, (5, 6)).sum(dim=1)
     torch.testing.assert_close(ours, exact, rtol=0.1, atol=1e-6)
@@ -55,7 +56,7 @@ def test_equal_queries_have_none_and_a_step_only_beside_it():
 def test_every_backbone_gives_as_many_channels_whatever_the_size_of_the_picture(tiny_backbone, kind):
     backbone = tiny_backbone(kind)
     sides = (1, 2)
-    seen = [read_divergences(backbone, torch.zeros(1, backbone.space.channels, 8 * side, 8))[0] for side in sides]
+    seen = [read_attention(backbone, torch.zeros(1, backbone.space.channels, 8 * side, 8), 2)[0] for side in sides]
     assert seen[0].shape[1] == seen[1].shape[1] >= 2 * len(backbone.attention_blocks)
     assert seen[1].shape[2] == 2 * seen[0].shape[2]
 
@@ -64,16 +65,42 @@ def test_every_backbone_gives_as_many_channels_whatever_the_size_of_the_picture(
 def test_a_forward_that_ends_early_has_seen_the_same(tiny_backbone, kind):
     backbone = tiny_backbone(kind)
     latents = torch.randn(2, backbone.space.channels, 8, 12, generator=torch.Generator().manual_seed(0))
-    whole, _ = read_divergences(backbone, latents)
+    whole, _ = read_attention(backbone, latents, 2)
     ended = []
     handle = backbone.network.register_forward_hook(lambda *_: ended.append(True))
     with torch.no_grad():
-        early = last_divergences(backbone, latents)
+        early = read_until_last(backbone, latents, 2)
         assert torch.equal(early, whole)
         assert not ended
         backbone.denoise(latents, torch.zeros(2))  # the network is as it was
     handle.remove()
     assert ended
+
+
+@KINDS
+def test_what_is_read_are_divergences_and_values_of_every_block_asked_for(tiny_backbone, kind):
+    backbone = tiny_backbone(kind)
+    latents = draw(1, backbone.space.channels, 8, 8)
+    names = backbone.attention_blocks
+    with torch.no_grad(), record_attention(backbone, (8, 8), Reading(())) as taken:
+        backbone.denoise(latents, torch.zeros(1))
+    divergences = taken.result()
+    with torch.no_grad(), record_attention(backbone, (8, 8), Reading(names[-1:])) as taken:
+        backbone.denoise(latents, torch.zeros(1))
+    both = taken.result()
+    assert both.shape[1] > divergences.shape[1] >= 2 * len(names)
+    assert torch.equal(both[:, : divergences.shape[1]], divergences)
+    assert both[:, divergences.shape[1] :].std() > 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 9])
+def test_blocks_of_values_are_spread_and_end_with_the_last(count):
+    names = [str(number) for number in range(9)]
+    chosen = blocks_of_values(names, count)
+    places = [names.index(name) for name in chosen]
+    assert len(set(chosen)) == count and chosen[-1] == "8"
+    assert max(np.diff([-1, *places])) - min(np.diff([-1, *places])) <= 1
+    assert blocks_of_values(names[:1], count) == ("0",)
 
 
 # --- decoder ----------------------------------------------------------------------------------------------------------
@@ -90,13 +117,13 @@ def test_the_decoder_is_as_light_as_it_says():
     assert 0.2e6 < size < 0.35e6
 
 
-def test_standardised_divergences_have_mean_zero_and_deviation_one():
-    divergences = torch.rand(4, 3, 8, 8) * torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
+def test_a_standardised_reading_has_mean_zero_and_deviation_one():
+    reading = torch.rand(4, 3, 8, 8) * torch.tensor([0.1, 1.0, 1e3])[:, None, None]
     decoder = EdgeDecoder(DecoderConfig(channels=3, width=8))
-    decoder.standardise(divergences)
+    decoder.standardise(reading)
     seen = []
     decoder.tokens[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    decoder(divergences, torch.rand(4, 3, 16, 16))
+    decoder(reading, torch.rand(4, 3, 16, 16))
     assert seen[0].mean(dim=(0, 2, 3)).abs().max() < 1e-4
     torch.testing.assert_close(seen[0].std(dim=(0, 2, 3)), torch.ones(3), rtol=1e-3, atol=0)
 
@@ -200,9 +227,9 @@ def test_each_loss_alone_gives_the_adapters_of_every_family_a_gradient(own_copy,
     randomised(weights)
     side = 4 * backbone.multiple_of
     images = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    divergences, _ = read_divergences(backbone, backbone.encode(images))
-    decoder = EdgeDecoder(DecoderConfig(divergences.shape[1], width=8))
-    logits, prediction = Student(backbone, decoder, detail=1)(images)
+    reading, _ = read_attention(backbone, backbone.encode(images), 1)
+    decoder = EdgeDecoder(DecoderConfig(reading.shape[1], width=8))
+    logits, prediction = Student(backbone, decoder, detail=1, values=1)(images)
     if term == "dice":
         loss = dice_loss(logits, (images[:, 0] > 0.5).long())
     else:

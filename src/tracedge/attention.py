@@ -31,13 +31,15 @@ CHUNK_ELEMENTS = 4 * 2**20
 class BlockCall:
     """One attention call of one block, as a reduction gets it.
 
-    query: (B, A, Q, d), key: (B, A, K, d), after norms and rotary positions. scale: multiplies q k^T. bias: additive
-    mask broadcastable to (B, A, Q, K), or None. image: where the image tokens stand in both sequences. grid_hw: their grid.
+    query: (B, A, Q, d), key: (B, A, K, d), after norms and rotary positions; value: (B, A, K, d), without either. scale:
+    multiplies q k^T. bias: additive mask broadcastable to (B, A, Q, K), or None. image: where the image tokens stand in
+    both sequences. grid_hw: their grid.
     """
 
     block: str
     query: Tensor
     key: Tensor
+    value: Tensor
     scale: float
     bias: Tensor | None
     image: slice
@@ -76,7 +78,7 @@ def record_attention(source: AttentionSource, latent_hw: tuple[int, int], reduce
     def leave(*_: object) -> None:
         stack.pop()
 
-    def see(query: Tensor, key: Tensor, scale: float | None, bias: Tensor | None) -> None:
+    def see(query: Tensor, key: Tensor, value: Tensor, scale: float | None, bias: Tensor | None) -> None:
         place = source.image_tokens(stack[-1], query.shape[-2], key.shape[-2], latent_hw)
         if place is None:
             return
@@ -91,7 +93,7 @@ def record_attention(source: AttentionSource, latent_hw: tuple[int, int], reduce
                 f"which cannot hold a {grid_hw[0]} x {grid_hw[1]} grid of image tokens"
             )
         seen.append(stack[-1])
-        reduce.add(BlockCall(stack[-1], query, key, scale or query.shape[-1] ** -0.5, bias, image, grid_hw))
+        reduce.add(BlockCall(stack[-1], query, key, value, scale or query.shape[-1] ** -0.5, bias, image, grid_hw))
 
     handles = [module.register_forward_pre_hook(enter) for module in names]
     handles += [module.register_forward_hook(leave, always_call=True) for module in names]
@@ -133,7 +135,7 @@ class _Watch(TorchFunctionMode):
             raise RecordingError(f"block {self.stack[-1]}: causal or grouped-query attention cannot be recorded")
         if attn_mask is not None and attn_mask.dtype == torch.bool:
             attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, -torch.inf)
-        self.see(query, key, scale, attn_mask)
+        self.see(query, key, value, scale, attn_mask)
 
 
 def _wrong_blocks(source: AttentionSource, seen: list[str]) -> str:

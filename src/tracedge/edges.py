@@ -45,14 +45,16 @@ def non_maximum_suppression(edges: Map, sigma: float = 2.0, multiplier: float = 
     """
     if min(edges.shape) < 3:
         return edges.copy()
-    angle = edge_direction(edges, sigma)
-    rows, columns = np.indices(edges.shape, dtype=np.float32)
+    rows, columns = np.nonzero(edges > 0)  # the rest is 0 already
+    angle, own = edge_direction(edges, sigma)[rows, columns], edges[rows, columns]
     down, right = np.sin(angle), np.cos(angle)
-    keep = np.ones(edges.shape, bool)
+    keep = np.ones(len(rows), bool)
     for sign in (-1, 1):
         beside = map_coordinates(edges, (rows + sign * down, columns + sign * right), order=1, mode="nearest")
-        keep &= multiplier * edges >= beside
-    return np.where(keep, edges, 0).astype(np.float32)
+        keep &= multiplier * own >= beside
+    ridges = np.zeros(edges.shape, np.float32)
+    ridges[rows[keep], columns[keep]] = own[keep]
+    return ridges
 
 
 def hysteresis(edges: Map, low: float, high: float) -> NDArray[np.bool_]:

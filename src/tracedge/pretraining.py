@@ -28,6 +28,7 @@ from tracedge.backbones.mini import MiniConfig, build_mini, save_mini
 from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
 from tracedge.errors import DataError, SettingsError, TracedgeError, TrainingError
 from tracedge.images import load_image
+from tracedge.settings import check_types
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "train.jsonl"
 _ASPECTS = ((1.0, 1.0), (1.15, 0.87), (0.87, 1.15))  # rows and columns of a batch's grid, relative to a square
@@ -42,8 +43,7 @@ class Stage:
     steps: int
 
     def __post_init__(self) -> None:
-        if not all(isinstance(value, int) for value in (self.px, self.batch, self.steps)):
-            raise SettingsError(f"px, batch and steps of a stage are whole numbers, got {asdict(self)}")
+        check_types(self)
         if self.px < 16 or self.batch < 1 or self.steps < 1:
             raise SettingsError(f"a stage needs px >= 16, batch >= 1 and steps >= 1, got {asdict(self)}")
 
@@ -69,6 +69,7 @@ class PretrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.stages or not 0 < self.learning_rate <= 1 or not 0 <= self.cooldown <= 1 or not 0 <= self.ema < 1:
             raise SettingsError("a run needs stages, learning_rate in (0, 1], cooldown in [0, 1] and ema in [0, 1)")
         if self.seed < 0 or self.warmup < 0 or not 0 <= self.weight_decay < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -13,9 +14,17 @@ from tracedge.errors import CheckpointError
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write named tensors and a str -> str table under a temporary name, then rename."""
+    """Write named tensors and a str -> str table under a temporary name, then rename.
+
+    Raises:
+        OSError: the disk is full or not writable; what stood there stays.
+    """
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+        try:
+            save_file(whole, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, f"cannot be written: {error}", str(path)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

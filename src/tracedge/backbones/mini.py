@@ -118,6 +118,7 @@ def load_mini(
     """
     from diffusers import PixArtTransformer2DModel
 
+    own = {} if folder is None else {"name": folder.resolve().name, "source": str(folder)}
     folder = Path(str(resources.files("tracedge"))) / "weights" / "mini" if folder is None else folder
     try:
         card = json.loads((folder / CARD).read_text())
@@ -129,7 +130,7 @@ def load_mini(
             low_cpu_mem_usage=False,
             torch_dtype=dtype,
         )
-        px, settings = int(card["px"]), dict(card["settings"])
+        px, settings = int(card["px"]), dict(card["settings"]) | own
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} does not hold a mini model ({CARD} and transformer/): {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}

@@ -41,12 +41,19 @@ def bench(
     from tracedge.attention import fused_attention
     from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
     from tracedge.divergence import attention_boundary_divergence
+    from tracedge.errors import SettingsError
     from tracedge.evaluation.memory import peak_tensor_bytes
     from tracedge.evaluation.timing import plain_teacher, timed
     from tracedge.fit import Fit
+    from tracedge.student.files import SHIPPED, find_student, read_student
     from tracedge.teacher import EdgeTeacher
 
     # 1. One model, one picture at its size, one noise.
+    if random and student is not None:
+        raise SettingsError("--random times a student with random weights: leave --student out")
+    name = student or (backbone if backbone in SHIPPED and not random else None)
+    if name is not None:
+        read_student(find_student(name))  # what is no student is said before anything is timed
     model = _model(backbone, random, device, dtype)
     size = size or model.px
     image = draw_scene(UNSEEN_SEED, size).image
@@ -77,7 +84,7 @@ def bench(
     found = teacher(image)
     rows[f"teacher, {max(1, len(found.timesteps))} forwards"] = timed(lambda: teacher(image), model.device, repeats)
     rows["one step of the teacher"] = timed(step, model.device, repeats)
-    predictor = _student(model, student, random, size)
+    predictor = _student(model, name, random, size)
     if predictor is not None:
         rows["student, one forward"] = timed(lambda: predictor(image), model.device, repeats)
 
@@ -122,12 +129,9 @@ def _model(name: str, random: bool, device: str | None, dtype: str | None) -> Ba
 
 
 def _student(model: Backbone, name: str | None, random: bool, size: int) -> EdgePredictor | None:
-    """The student asked for, or the package's; with random weights one that was never trained; None where there is none."""
-    from tracedge.student.files import SHIPPED
+    """The student of a name; with random weights one that was never trained; None where there is none."""
     from tracedge.student.predictor import EdgePredictor, untrained
 
     if random:
         return untrained(model, size)
-    if name is None and model.name not in SHIPPED:
-        return None
-    return EdgePredictor.from_pretrained(name or model.name, backbone=model, size=size)
+    return EdgePredictor.from_pretrained(name, backbone=model, size=size) if name is not None else None

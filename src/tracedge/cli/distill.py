@@ -43,32 +43,36 @@ def distill(
     """
     # 1. Everything that can be checked before a model is loaded.
     import os
-    import tomllib
+    from contextlib import nullcontext
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tracedge.errors import SettingsError
+    from tracedge.locking import exclusive
+    from tracedge.runs import LOCK
+    from tracedge.settings import from_table, read_toml
     from tracedge.student import training
+    from tracedge.student.config import DistillConfig
+    from tracedge.student.files import find_student, read_student
     from tracedge.student.pseudo_labels import PseudoLabels
 
-    try:
-        table = tomllib.loads(config.read_text()) if config else {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{config} is not a readable TOML file: {error}") from error
-    settings = training.distill_config(table)
+    rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
+    settings = from_table(DistillConfig, read_toml(config) if config else {})
     labels = [PseudoLabels(folder) for folder in pseudo]
-    log = _scalars(output) if tensorboard else None
+    if start is not None:
+        read_student(find_student(start, local_files_only=local_files_only))
     check = _validation(validate, validate_limit) if validate else None
+    output.mkdir(parents=True, exist_ok=True)
+    log = _scalars(output) if tensorboard and rank == 0 else None
 
     # 2. Train.
-    rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
     model = option.load(backbone, device or _own_gpu(rank), dtype, local_files_only)
     if rank == 0:
         typer.echo(
             f"{sum(map(len, labels))} pseudo labels, {model.name} at {settings.px} px, LoRA of rank {settings.rank}"
         )
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[losses]}, {task.fields[rate]:.1f} images/s"))
-    with Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
+    alone = exclusive(output / LOCK) if rank == 0 else nullcontext()
+    with alone, Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
         task = bar.add_task("distill", total=settings.steps, losses="starting", rate=0.0)
 
         def show(step: training.Progress) -> None:
@@ -131,5 +135,6 @@ def _scalars(output: Path) -> Callable[[int, Mapping[str, float]], None]:
     def log(step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             writer.add_scalar(name, value, step)
+        writer.flush()
 
     return log

@@ -24,7 +24,7 @@ SOFT = ".edges.png"
 def edges(
     paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.edges.png and manifest.jsonl.")],
-    backbone: option.Backbone = "mini",
+    backbone: option.BackboneOrNone = None,
     student: option.Student = None,
     teacher: Annotated[bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv, several forwards.")] = False,
     timestep: option.Timestep = None,

@@ -84,18 +84,20 @@ def edges(
     try:
         datasets = {str(folder): FolderDataset(folder, limit) for folder in truth}
         predictors = predictors_from_options(pred, rivals)
+        models: dict[str, EdgeTeacher | EdgePredictor] = {}
+        options = option.PredictorOptions(
+            backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
+        )
         if backbone is not None:
-            options = option.PredictorOptions(
-                backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
-            )
-            predictors |= _teachers(options, timestep or [])
+            models |= _teachers(options, timestep or [])
+        elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep):
+            raise SettingsError(f"{', '.join(asked)} is for the teacher: give its model with --backbone.")
         if student is not None or backbone in SHIPPED:
-            predictors["student"] = _student(student or str(backbone), device, dtype, size, zoom, local_files_only)
+            models["student"] = _student(student, backbone, device, dtype, size, zoom, local_files_only)
+        predictors |= {name: partial(_edges_of, model) for name, model in models.items()}
         if pred is not None:
             for dataset in datasets.values():
                 FolderOfEdges(pred).require(sample.stem for sample in dataset)
-        if timestep and backbone is None:
-            raise SettingsError("--timestep is a step of the teacher: give its model with --backbone.")
         if not predictors:
             raise SettingsError("There is nothing to score: give --pred or --backbone, or leave --no-rivals out.")
     except TracedgeError as error:
@@ -110,8 +112,7 @@ def edges(
         rows += [replace(row, truth=name) for row in found]
     if json_file is not None:
         provenance = _provenance() | {"predictions": str(pred) if pred else None}
-        if backbone is not None:
-            provenance["predictor"] = options.build().provenance
+        provenance["predictors"] = {name: model.provenance for name, model in models.items()}
         with atomic_path(json_file) as temporary:
             temporary.write_text(report_json(rows, provenance, PREDICTION if pred else None), encoding="utf-8")
 
@@ -178,7 +179,7 @@ def predictors_from_options(pred: Path | None, rivals: bool) -> "dict[str, EdgeP
     return predictors
 
 
-def _teachers(options: option.PredictorOptions, timesteps: list[float]) -> "dict[str, EdgePredictorLike]":
+def _teachers(options: option.PredictorOptions, timesteps: list[float]) -> "dict[str, EdgeTeacher]":
     """The teacher at each fixed timestep, and at the step that its rule chooses; they share one model."""
     from tracedge.teacher import EdgeTeacher
 
@@ -187,29 +188,34 @@ def _teachers(options: option.PredictorOptions, timesteps: list[float]) -> "dict
         f"ABDiv at t = {at:g}": EdgeTeacher(chosen.backbone, settings=replace(chosen.settings, timestep=at))
         for at in timesteps
     }
-    named = {**fixed, f"IEP + ABDiv ({options.rule})": chosen}
-    return {name: partial(_edges_of, teacher) for name, teacher in named.items()}
+    return {**fixed, f"IEP + ABDiv ({options.rule})": chosen}
 
 
 def _student(
-    name: str, device: str | None, dtype: str | None, size: int | None, zoom: int | None, local_files_only: bool
-) -> "EdgePredictorLike":
+    name: str | None,
+    backbone: str | None,
+    device: str | None,
+    dtype: str | None,
+    size: int | None,
+    zoom: int | None,
+    local_files_only: bool,
+) -> "EdgePredictor":
     """The student, on a backbone of its own: LoRA is merged into it, and the teacher's is to stay as it is."""
     from tracedge.student.predictor import EdgePredictor
 
-    predictor = EdgePredictor.from_pretrained(
-        name,
+    return EdgePredictor.from_pretrained(
+        name or str(backbone),
+        backbone=backbone if name is not None else None,
         size=size,
         zoom=zoom or 1,
         device=device,
         dtype=option.torch_dtype(dtype),
         local_files_only=local_files_only,
     )
-    return partial(_edges_of, predictor)
 
 
-def _edges_of(teacher: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-    return teacher(image).edges
+def _edges_of(predictor: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    return predictor(image).edges
 
 
 def _provenance() -> dict[str, object]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tracedge.teacher import EdgeTeacher
 
 Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
+BackboneOrNone = Annotated[
+    str | None, typer.Option(help="Name, local folder or hub id of the model; default: mini, or the student's own.")
+]
 Student = Annotated[
     str | None, typer.Option(help="Folder or hub id of a distilled student: one forward instead of several.")
 ]
@@ -47,7 +50,7 @@ MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused
 class PredictorOptions:
     """What the options say, before any model is loaded."""
 
-    backbone: str = "mini"
+    backbone: str | None = None  # "mini", or what a student was distilled from
     timestep: float | None = None
     rule: str = "first_peak"
     stride: int = 100
@@ -84,7 +87,9 @@ class PredictorOptions:
             zoom=self.zoom,
             seed=self.seed,
         )
-        return EdgeTeacher(load(self.backbone, self.device, self.dtype, self.local_files_only), settings=settings)
+        return EdgeTeacher(
+            load(self.backbone or "mini", self.device, self.dtype, self.local_files_only), settings=settings
+        )
 
 
 def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) -> EdgeTeacher | EdgePredictor:
@@ -100,14 +105,15 @@ def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) 
     asked = options.asked_of_the_teacher() + (["--teacher"] if teacher else [])
     if student is not None and asked:
         raise SettingsError(f"{', '.join(asked)} cannot be had with --student: that is for the training-free teacher")
-    if student is None and (asked or options.backbone not in SHIPPED):
+    backbone = options.backbone or "mini"
+    if student is None and (asked or backbone not in SHIPPED):
         if not teacher:
-            why = f"{', '.join(asked)} is the teacher's" if asked else f"{options.backbone} has no student yet"
+            why = f"{', '.join(asked)} is the teacher's" if asked else f"{backbone} has no student yet"
             typer.echo(f"{why}: using the training-free teacher (--teacher)", err=True)
         return options.build()
     return EdgePredictor.from_pretrained(
-        student or options.backbone,
-        backbone=options.backbone if student is not None and options.backbone != "mini" else None,
+        student or backbone,
+        backbone=options.backbone if student is not None else None,
         size=options.size,
         zoom=options.zoom or 1,
         device=options.device,

@@ -21,22 +21,16 @@ def pretrain(
 
     Afterwards: tracedge edges PHOTO --backbone OUTPUT/model -o edges
     """
-    import tomllib
-
     import torch
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tracedge import pretraining
-    from tracedge.errors import SettingsError
     from tracedge.runs import find_images
+    from tracedge.settings import read_toml
 
     if threads:
         torch.set_num_threads(threads)
-    try:
-        table = tomllib.loads(config.read_text()) if config else {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{config} is not a readable TOML file: {error}") from error
-    settings = pretraining.config_from_dict(table)
+    settings = pretraining.config_from_dict(read_toml(config) if config else {})
     pool = pretraining.ImagePool(
         [[job.source for job in find_images([folder])] for folder in images], settings.store_px
     )

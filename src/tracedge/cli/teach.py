@@ -38,6 +38,9 @@ def teach(
     ensemble: option.Ensemble = 1,
     seed: option.Seed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace labels of other settings in the output folder.")
+    ] = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -56,7 +59,8 @@ def teach(
         backbone, timestep, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only, snap=snap
     ).build()
     px = px or 2 * teacher.size
-    with FolderRun(output, teacher.provenance | {"taught_px": px}, (IMAGE, EDGES)) as run, PhotoBar(len(jobs)) as bar:
+    settings = teacher.provenance | {"taught_px": px}
+    with FolderRun(output, settings, (IMAGE, EDGES), force=force) as run, PhotoBar(len(jobs)) as bar:
         summary = run.process(
             jobs,
             partial(load_at, px=px, max_pixels=max_pixels),

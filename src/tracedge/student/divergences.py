@@ -1,4 +1,4 @@
-"""What the student reads of the attention: a divergence of opposite neighbours that never makes the map.
+"""ABDiv for the student: a divergence of opposite neighbours that never makes the map.
 
 Token i attends by the distribution p_i(j) ~ exp(s q_i . k_j). Between two queries that differ by d the KL divergence is,
 to second order in d, half of d^T C d with C the covariance of the keys under that distribution (its Fisher information).
@@ -9,10 +9,7 @@ instead of N^2: 60 times less than equation 2 at 2,000 tokens, for each head, an
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-from tracedge.attention import BlockCall
 
 
 def opposite_divergence(query: Tensor, key: Tensor, grid_hw: tuple[int, int]) -> Tensor:
@@ -42,36 +39,3 @@ def _after(grid: Tensor, dim: int) -> Tensor:
 
 def _before(grid: Tensor, dim: int) -> Tensor:
     return torch.cat([grid.narrow(dim, 0, 1), grid.narrow(dim, 0, grid.shape[dim] - 1)], dim)
-
-
-class BlockDivergences:
-    """A reduction for `record_attention`: the divergences of every block, head by head, on one grid."""
-
-    def __init__(self) -> None:
-        self._blocks: list[Tensor] = []
-
-    def add(self, call: BlockCall) -> None:
-        # Where a block's activations are computed twice (gradient checkpointing), what is saved here is kept instead:
-        # the second time nobody watches, and torch wants the same tensors saved.
-        with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
-            query = call.query[..., call.image, :] * call.scale
-            self._blocks.append(opposite_divergence(query, call.key[..., call.image, :], call.grid_hw))
-
-    def result(self) -> Tensor:
-        """(B, C, h, w): all blocks in forward order, smaller grids brought to the largest. Ends the reduction.
-
-        C = 2 x the heads of all blocks: it depends on the model, not on the image.
-        """
-        grid_hw = max((block.shape[-2:] for block in self._blocks), key=lambda hw: hw[0] * hw[1])
-        blocks, self._blocks = self._blocks, []
-        return torch.cat(
-            [
-                block if block.shape[-2:] == grid_hw else F.interpolate(block, size=grid_hw, mode="bilinear")
-                for block in blocks
-            ],
-            dim=1,
-        )
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor

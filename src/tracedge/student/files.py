@@ -1,4 +1,4 @@
-"""A student on disk: `student.json` (the card's facts), `student.safetensors` (LoRA and decoder), `README.md` (the card)."""
+"""A student on disk: `student.safetensors` (LoRA, decoder, the card's facts), and to be read `student.json` and `README.md`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ FACTS, WEIGHTS, CARD = "student.json", "student.safetensors", "README.md"
 ADAPTERS, DECODER = "adapters/", "decoder/"
 """How the names of the tensors of each begin."""
 
+MERGED = "merged_student"
+"""The key of a backbone's settings that says which student's LoRA is in its weights."""
+
 SHIPPED = {"mini": "mini-student"}
 """Students inside the package: the backbone they belong to -> their folder under weights/."""
 
@@ -32,7 +35,8 @@ class StudentCard:
     backbone: name, source, revision and licence of the model it was distilled from, and of no other. size: long side in
     pixels that this model sees; the decoder sees `detail` times as many. rank: of LoRA, 0 for none. width: of the decoder.
     blocks: self-attention blocks of the backbone. log_odds: what becomes edge 0 and edge 1; between them edges are
-    linear in the log-odds, so that the order of sure edges is kept too. trained: steps, config and the labels' provenance.
+    linear in the log-odds, so that the order of sure edges is kept too. values: blocks whose values are read. trained:
+    steps, config and the labels' provenance.
     """
 
     backbone: dict[str, Any]
@@ -42,38 +46,33 @@ class StudentCard:
     width: int
     blocks: int
     log_odds: tuple[float, float] = (-4.0, 16.0)
+    values: int = 0
     trained: dict[str, Any] = field(default_factory=dict)
 
 
 def write_student(folder: Path, tensors: Mapping[str, Tensor], card: StudentCard) -> None:
-    """Write a student's folder; each file whole or not at all, the weights last."""
+    """Write a student's folder. The weights carry the facts: a kill or a full disk leaves the old student or the new one."""
     folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / WEIGHTS, dict(tensors), {"student": json.dumps(asdict(card), sort_keys=True)})
+    with atomic_path(folder / FACTS) as path:
+        path.write_text(json.dumps(asdict(card), indent=2, sort_keys=True) + "\n", encoding="utf-8")
     with atomic_path(folder / CARD) as path:
         path.write_text(_model_card(card), encoding="utf-8")
-    facts = json.dumps(asdict(card), indent=2, sort_keys=True) + "\n"
-    with atomic_path(folder / FACTS) as path:
-        path.write_text(facts, encoding="utf-8")
-    # The facts travel with the weights too: a kill between the two files cannot pair old facts with new weights unseen.
-    write_tensors(folder / WEIGHTS, dict(tensors), {"student": json.dumps(asdict(card), sort_keys=True)})
 
 
 def read_student(folder: Path) -> tuple[dict[str, Tensor], StudentCard]:
     """The weights and the card of a folder.
 
     Raises:
-        CheckpointError: it is no student, or its two files are not of one write.
+        CheckpointError: it is no student.
     """
-    try:
-        table = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        card = StudentCard(**table)
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder} does not hold a student ({FACTS} and {WEIGHTS}): {error}") from error
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder} does not hold a student: there is no {WEIGHTS} in it")
     tensors, metadata = read_tensors(folder / WEIGHTS)
-    if metadata.get("student") != json.dumps(asdict(card), sort_keys=True):
-        raise CheckpointError(
-            f"{folder}: {FACTS} and {WEIGHTS} do not belong together; write or fetch the student again"
-        )
-    return tensors, card
+    try:
+        return tensors, StudentCard(**json.loads(metadata["student"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} does not hold a student: {error!r}") from error
 
 
 def find_student(name: str | Path, *, local_files_only: bool = False) -> Path:
@@ -95,14 +94,20 @@ def find_student(name: str | Path, *, local_files_only: bool = False) -> Path:
     return _from_hub(str(name), local_files_only)
 
 
+def is_same_model(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether the settings of two backbones name the same weights, wherever they lie."""
+    return all(theirs.get(key) == ours.get(key) for key in ("revision", "weights", MERGED))
+
+
 def refuse_other(card: StudentCard, backbone: Backbone) -> None:
     """A student fits the very weights it was distilled from.
 
     Raises:
-        CheckpointError: another revision, other weights or another number of blocks.
+        CheckpointError: another revision, other weights or another number of blocks, or a student merged into them.
     """
-    names = [key for key in ("revision", "weights") if card.backbone.get(key) != backbone.settings.get(key)]
-    if names or len(backbone.attention_blocks) != card.blocks:
+    if MERGED in backbone.settings:
+        raise CheckpointError("a student was merged into this model already: load the model anew for another.")
+    if not is_same_model(card.backbone, backbone.settings) or len(backbone.attention_blocks) != card.blocks:
         raise CheckpointError(
             f"this student was distilled from {card.backbone}, which the model given is not: {backbone.settings}. "
             "Give the right one as backbone=, or distil again."

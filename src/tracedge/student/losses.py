@@ -1,4 +1,4 @@
-"""What the student is trained on: Dice on the certain pixels, and reconstruction of the picture (paper, 3.4)."""
+"""What the student is trained on: Dice (or cross-entropy) on the certain pixels, and reconstruction (paper, 3.4)."""
 
 from __future__ import annotations
 

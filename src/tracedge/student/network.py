@@ -11,37 +11,40 @@ from torch import Tensor, nn
 from tracedge.attention import BlockCall, record_attention
 from tracedge.backbones.protocol import Backbone
 from tracedge.student.decoder import EdgeDecoder
-from tracedge.student.divergences import BlockDivergences
+from tracedge.student.reading import Reading, blocks_of_values
 
 
 class Student(nn.Module):
     """A backbone and an edge decoder as one module, so that a framework can wrap, move and cast them together.
 
-    detail: pixels of the picture that the decoder sees for each pixel that the backbone sees, along a side.
+    detail: pixels of the picture that the decoder sees for each pixel that the backbone sees, along a side. values: how
+    many blocks' values are read besides the divergences of all.
     """
 
-    def __init__(self, backbone: Backbone, decoder: EdgeDecoder, detail: int) -> None:
+    def __init__(self, backbone: Backbone, decoder: EdgeDecoder, detail: int, values: int = 0) -> None:
         super().__init__()
-        self.backbone, self.detail = backbone, detail
+        self.backbone, self.detail, self.values = backbone, detail, values
         self.network, self.decoder = backbone.network, decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, predict: bool = True) -> tuple[Tensor, Tensor | None]:
         """Logits of the edges (B, 1, H, W), and the denoiser's raw output (B, C, h, w), at t = 0.
 
         Args:
             images: (B, 3, H, W) in [0, 1], sides multiples of detail x the backbone's `multiple_of`.
+            predict: whether the raw output is asked for; else None. What is given must reach a loss: frameworks that
+                train in several processes wait for the gradient of all that it depends on.
         """
         with torch.no_grad():
             latents = self.backbone.encode(self.seen(images))
-        divergences, prediction = read_divergences(self.backbone, latents)
-        images = images.to(divergences.device, memory_format=torch.channels_last)  # convolutions are faster so
-        return self.decoder(divergences, images), prediction
+        reading, prediction = read_attention(self.backbone, latents, self.values)
+        images = images.to(reading.device, memory_format=torch.channels_last)  # convolutions are faster so
+        return self.decoder(reading, images), prediction if predict else None
 
     def edges(self, images: Tensor) -> Tensor:
         """The logits alone, (B, 1, H, W): the forward ends as soon as the last block's attention has been seen."""
-        divergences = last_divergences(self.backbone, self.backbone.encode(self.seen(images)))
-        images = images.to(divergences.device, memory_format=torch.channels_last)
-        logits: Tensor = self.decoder(divergences, images)
+        reading = read_until_last(self.backbone, self.backbone.encode(self.seen(images)), self.values)
+        images = images.to(reading.device, memory_format=torch.channels_last)
+        logits: Tensor = self.decoder(reading, images)
         return logits
 
     def seen(self, images: Tensor) -> Tensor:
@@ -49,17 +52,18 @@ class Student(nn.Module):
         return F.avg_pool2d(images, self.detail) if self.detail > 1 else images
 
 
-def read_divergences(backbone: Backbone, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Divergences (B, C, h, w) of one forward at t = 0 on clean latents, and the network's output."""
-    with record_attention(backbone, (latents.shape[-2], latents.shape[-1]), BlockDivergences()) as taken:
+def read_attention(backbone: Backbone, latents: Tensor, values: int) -> tuple[Tensor, Tensor]:
+    """The reading (B, C, h, w) of one forward at t = 0 on clean latents, and the network's output."""
+    reading = Reading(blocks_of_values(backbone.attention_blocks, values))
+    with record_attention(backbone, (latents.shape[-2], latents.shape[-1]), reading) as taken:
         prediction = backbone.denoise(latents, torch.zeros(len(latents)))
     return taken.result(), prediction
 
 
-def last_divergences(backbone: Backbone, latents: Tensor) -> Tensor:
-    """The divergences of `read_divergences`, without what the network does after its last attention."""
+def read_until_last(backbone: Backbone, latents: Tensor, values: int) -> Tensor:
+    """The reading of `read_attention`, without what the network does after its last attention."""
     latent_hw = latents.shape[-2], latents.shape[-1]
-    with record_attention(backbone, latent_hw, _UntilAllSeen(backbone)) as taken, suppress(_AllSeen):
+    with record_attention(backbone, latent_hw, _UntilAllSeen(backbone, values)) as taken, suppress(_AllSeen):
         backbone.denoise(latents, torch.zeros(len(latents)))
     return taken.result()
 
@@ -68,9 +72,9 @@ class _AllSeen(Exception):  # noqa: N818 (not an error)
     """Ends a forward: there is nothing more to see."""
 
 
-class _UntilAllSeen(BlockDivergences):
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
+class _UntilAllSeen(Reading):
+    def __init__(self, backbone: Backbone, values: int) -> None:
+        super().__init__(blocks_of_values(backbone.attention_blocks, values))
         self._left = len(backbone.attention_blocks)
 
     def add(self, call: BlockCall) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,6 +27,7 @@ from tracedge.student.decoder import DecoderConfig, EdgeDecoder
 from tracedge.student.files import (
     ADAPTERS,
     DECODER,
+    MERGED,
     StudentCard,
     find_student,
     fingerprint,
@@ -35,7 +35,7 @@ from tracedge.student.files import (
     refuse_other,
     write_student,
 )
-from tracedge.student.network import Student, read_divergences
+from tracedge.student.network import Student, read_attention
 from tracedge.tiling import blend_tiles, zoom_tiles
 
 Image = NDArray[Any]
@@ -58,6 +58,7 @@ class EdgePredictor:
         card: StudentCard,
         tensors: dict[str, Tensor] | None = None,
         *,
+        size: int | None = None,
         zoom: int = 1,
         thin: bool = False,
     ) -> None:
@@ -65,6 +66,7 @@ class EdgePredictor:
         if not 1 <= zoom <= 16:
             raise SettingsError(f"zoom must be from 1 to 16, got {zoom}")
         self.student, self.card, self.zoom, self.thin = student, card, zoom, thin
+        self.size = size or card.size
         self._tensors = _tensors_of(student) if tensors is None else tensors
         self._hash = fingerprint(self._tensors)
 
@@ -106,14 +108,15 @@ class EdgePredictor:
             backbone = load_backbone(backbone, device=device, dtype=dtype, local_files_only=local_files_only)
         refuse_other(card, backbone)
         merge_adapter_state(backbone.network, under(ADAPTERS, tensors))
+        backbone.settings = {**backbone.settings, MERGED: fingerprint(tensors)}
         state = under(DECODER, tensors)
         try:
             decoder = EdgeDecoder(DecoderConfig(len(state["mean"]), card.width))
             decoder.load_state_dict(state)
         except (KeyError, RuntimeError, SettingsError) as error:
             raise CheckpointError(f"the decoder of {name} does not fit its card: {error}") from error
-        student = Student(backbone, decoder.to(backbone.device), card.detail).eval().requires_grad_(False)
-        return cls(student, replace(card, size=size or card.size), tensors, zoom=zoom, thin=thin)
+        student = Student(backbone, decoder.to(backbone.device), card.detail, card.values).eval().requires_grad_(False)
+        return cls(student, card, tensors, size=size, zoom=zoom, thin=thin)
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -122,7 +125,8 @@ class EdgePredictor:
         return {
             "predictor": "student",
             "student": self._hash,
-            "size": self.card.size,
+            "size": self.size,
+            "log_odds": list(self.card.log_odds),
             "zoom": self.zoom,
             "thin": self.thin,
             "backbone": backbone.settings,
@@ -137,7 +141,8 @@ class EdgePredictor:
         """Edges of one image (path, PIL image or array), or of a list of them in one batch where their sizes agree.
 
         Returns an `EdgeMap` of exactly the image's size, or a list of them in the order given. Its edges
-        are linear in their log-odds (`StudentCard.log_odds`): one threshold means the same in every picture.
+        are linear in their log-odds (`StudentCard.log_odds`), each contour at its mean (`tracedge.contours`): a threshold
+        means the same in every picture.
         """
         if not isinstance(images, list):
             return self([images])[0]
@@ -161,11 +166,11 @@ class EdgePredictor:
         return [EdgeMap(non_maximum_suppression(e) if self.thin else e, settings=self.provenance) for e in soft]
 
     def _soft(self, images: list[Image]) -> NDArray[np.float32]:
-        """Edges (B, H, W) in [0, 1], linear in their log-odds, of one forward."""
+        """Edges (B, H, W) in [0, 1] of one forward."""
         # 1. At the decoder's resolution; the backbone sees it `detail` times smaller.
         detail = self.card.detail
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255  # (B, 3, H, W)
-        fit = Fit(images[0].shape[:2], detail * self.card.size, detail * self.student.backbone.multiple_of)
+        fit = Fit(images[0].shape[:2], detail * self.size, detail * self.student.backbone.multiple_of)
 
         # 2. One forward; contours stand or fall as a whole.
         logits = self.student.edges(fit.apply(pixels))[:, 0].float().cpu()
@@ -198,9 +203,9 @@ class EdgePredictor:
         return detector_of(self)
 
     def compile(self) -> EdgePredictor:
-        """torch.compile the forward: slower the first time for each picture size, faster after; returns self.
+        """torch.compile the decoder: slower the first time for each picture size, faster after; returns self.
 
-        The backbone itself stays as it is, since its attention is watched as it runs; the decoder is compiled.
+        The backbone stays as it is, since its attention is watched as it runs.
         """
         self.student.decoder.compile()
         return self
@@ -208,12 +213,12 @@ class EdgePredictor:
 
 def untrained(backbone: Backbone, size: int, detail: int = 1) -> EdgePredictor:
     """A student whose decoder is random, to be timed: what it finds means nothing."""
-    side = 4 * backbone.multiple_of
+    side, blocks, values = 4 * backbone.multiple_of, len(backbone.attention_blocks), 6
     with torch.no_grad():
-        divergences, _ = read_divergences(backbone, backbone.encode(torch.zeros(1, 3, side, side)))
-    decoder = EdgeDecoder(DecoderConfig(divergences.shape[1])).to(backbone.device)
-    card = StudentCard(dict(backbone.settings), size, detail, 0, decoder.config.width, len(backbone.attention_blocks))
-    return EdgePredictor(Student(backbone, decoder, detail).eval().requires_grad_(False), card)
+        reading, _ = read_attention(backbone, backbone.encode(torch.zeros(1, 3, side, side)), values)
+    decoder = EdgeDecoder(DecoderConfig(reading.shape[1])).to(backbone.device)
+    card = StudentCard(dict(backbone.settings), size, detail, 0, decoder.config.width, blocks, values=values)
+    return EdgePredictor(Student(backbone, decoder, detail, values).eval().requires_grad_(False), card)
 
 
 def detector_of(predictor: Callable[[Any], EdgeMap]) -> Callable[[Pil.Image], Pil.Image]:
@@ -233,6 +238,7 @@ def _tensors_of(student: Student) -> dict[str, Tensor]:
 
 
 def _home_of(card: StudentCard) -> str:
-    """Where to look for the base model of a student: its name in our table, or else its source."""
-    name = str(card.backbone.get("name"))
-    return name if name in MODELS else str(card.backbone.get("source", name))
+    """Where to look for the base model of a student: the folder that it was in, or its name in our table, or its hub id."""
+    name, source = str(card.backbone.get("name")), card.backbone.get("source")
+    is_folder = "weights" in card.backbone and source is not None
+    return name if name in MODELS and not is_folder else str(source or name)

@@ -1,12 +1,13 @@
 """Pseudo labels: what the teacher is sure of, as edge, interior and uncertain (paper, 3.4), and the folder that holds them.
 
-`tracedge teach` writes for each picture `<stem>.image.png` (what the teacher saw, at most `px` long) and
+`tracedge teach` writes for each picture `<stem>.image.png` (what the teacher saw, `px` long) and
 `<stem>.edges.png` (its soft edges). The three classes are cut from the soft edges when a student is trained, so another
 rule needs no second pass of the teacher.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,7 +113,11 @@ class PseudoLabels:
             raise DataError(
                 f"{folder} has no readable {SETTINGS}: make pseudo labels with `tracedge teach`."
             ) from error
-        if self.provenance.get("predictor") != "teacher" or "taught_px" not in self.provenance:
+        if (
+            not isinstance(self.provenance, dict)
+            or self.provenance.get("predictor") != "teacher"
+            or not {"taught_px", "size"} <= self.provenance.keys()
+        ):
             raise DataError(f"{folder} was not written by `tracedge teach` (see its {SETTINGS}).")
         self._stems = sorted(
             stem
@@ -124,6 +129,15 @@ class PseudoLabels:
 
     def __len__(self) -> int:
         return len(self._stems)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the pairs' names and sizes in bytes: a folder that grew is another one."""
+        digest = hashlib.sha256()
+        for stem in self._stems:
+            sizes = [(self.folder / f"{stem}{suffix}").stat().st_size for suffix in (IMAGE, EDGES)]
+            digest.update(f"{stem} {sizes}\n".encode())
+        return digest.hexdigest()[:16]
 
     def __getitem__(self, index: int) -> PseudoLabel:
         """Raises DataError where a file is torn, or image and edges differ in size."""

@@ -24,84 +24,25 @@ from tracedge.backbones.protocol import Backbone
 from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
 from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingError
 from tracedge.student.adapters import add_adapters, averaged, load_adapter_state
+from tracedge.student.config import DistillConfig
 from tracedge.student.crops import Crops
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
-from tracedge.student.files import ADAPTERS, DECODER, StudentCard, find_student, fingerprint, read_student, refuse_other
+from tracedge.student.files import (
+    ADAPTERS,
+    DECODER,
+    StudentCard,
+    find_student,
+    fingerprint,
+    is_same_model,
+    read_student,
+    refuse_other,
+)
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
-from tracedge.student.network import Student, read_divergences
+from tracedge.student.network import Student, read_attention
 from tracedge.student.predictor import EdgePredictor
-from tracedge.student.pseudo_labels import RULES, PseudoLabels
+from tracedge.student.pseudo_labels import PseudoLabels
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "train.jsonl"
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Everything a run depends on, besides the labels and the backbone.
-
-    px: side in pixels of the crops that the backbone sees; the decoder sees `detail` times as many. rule: how the soft
-    edges become labels. rank: of LoRA; 0 trains the decoder alone. dice, cross_entropy, reconstruction: weights of the
-    losses, 0 leaves one out. learning_rate is the decoder's, adapter_rate LoRA's; both rise over `warmup` steps, stay, and
-    fall to zero over the last `cooldown` share. batch: crops of one forward in one process; accumulate: forwards of one step.
-    blurred: share of the crops that are made smaller and larger again, as small photos are when they are brought to the
-    model's size. precision: "no" or "bf16". checkpointing: compute activations twice, for memory.
-    """
-
-    px: int = 128
-    detail: int = 2
-    rule: str = "ridges"
-    rank: int = 64
-    width: int = 32
-    steps: int = 1000
-    batch: int = 4
-    accumulate: int = 1
-    learning_rate: float = 2e-3
-    adapter_rate: float = 2e-4
-    weight_decay: float = 0.01
-    warmup: int = 50
-    cooldown: float = 0.4
-    dice: float = 1.0
-    cross_entropy: float = 0.0
-    reconstruction: float = 1.0
-    ema: float = 0.99
-    blurred: float = 0.5
-    precision: str = "no"
-    checkpointing: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise SettingsError(f"unknown rule of pseudo labels {self.rule!r}: choose one of {', '.join(RULES)}")
-        counts = (self.px, self.detail, self.steps, self.batch, self.accumulate, self.rank, self.seed, self.warmup)
-        if not all(isinstance(count, int) for count in counts):
-            raise SettingsError("px, detail, steps, batch, accumulate, rank, seed and warmup are whole numbers")
-        if min(self.px, self.detail, self.steps, self.batch, self.accumulate) < 1 or self.rank < 0:
-            raise SettingsError("px, detail, steps, batch and accumulate are at least 1, rank at least 0")
-        if min(self.dice, self.cross_entropy, self.reconstruction) < 0 or self.dice + self.cross_entropy == 0:
-            raise SettingsError("losses weigh 0 or more, and one of dice and cross_entropy more than 0")
-        if not 0 <= self.blurred <= 1:
-            raise SettingsError(f"blurred is a share, from 0 to 1, got {self.blurred}")
-        if min(self.learning_rate, self.adapter_rate) <= 0 or not 0 <= self.cooldown <= 1 or not 0 <= self.ema < 1:
-            raise SettingsError("rates must be above 0, cooldown in [0, 1] and ema in [0, 1)")
-        if self.precision not in ("no", "bf16"):
-            raise SettingsError(f'precision is "no" or "bf16", got {self.precision!r}')
-
-    def share_at(self, step: int) -> float:
-        """The share of the learning rates at a step."""
-        rise = min(1.0, (step + 1) / max(self.warmup, 1))
-        return min(rise, (self.steps - step) / max(self.cooldown * self.steps, 1), 1.0)
-
-
-def distill_config(table: Mapping[str, Any]) -> DistillConfig:
-    """A config from a TOML table.
-
-    Raises:
-        SettingsError: a key that does not exist, or a value of the wrong type.
-    """
-    try:
-        return DistillConfig(**table)
-    except TypeError as error:
-        raise SettingsError(f"the distillation config does not fit: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -131,25 +72,30 @@ def distill(
 
     Writes under output: `checkpoint.safetensors`, `config.json`, `train.jsonl` (a line every 20 steps) and `student/`
     (the averaged weights, as `EdgePredictor.from_pretrained` takes them) with every checkpoint. The backbone is changed:
-    the adapters stay in it. start: a student to go on from (as `EdgePredictor.from_pretrained` takes it), for pictures of
-    another kind or for longer; its rank, width and detail are the config's. on_checkpoint gets the step and the student as
-    it is, and what it returns (a validation's figures) goes into train.jsonl.
+    the adapters stay in it. start: a student to go on from (as `EdgePredictor.from_pretrained` takes it), for longer or for
+    pictures of another kind; its width, detail, values and rank (or no LoRA) are the config's. on_checkpoint gets the step
+    and the student as it is, and what it returns (a validation's figures) goes into train.jsonl.
 
     Raises:
         DataError: the labels were made by another backbone, or at different sizes.
         CheckpointError: output holds a run with another config, or start is no student of this backbone and these sizes.
         TrainingError: the loss is not finite; the last checkpoint stays.
     """
-    refuse_labels_that_differ(labels, backbone)
-    origin: dict[str, Any] = {"labels": [dict(folder.provenance) for folder in labels]}
+    refuse_labels_that_differ(labels, backbone, config)
+    origin: dict[str, Any] = {
+        "labels": [folder.provenance | {"pictures": len(folder), "digest": folder.fingerprint} for folder in labels]
+    }
     first = None
     if start is not None:
         first = _first_weights(start, backbone, config)
         origin["start"] = fingerprint(first)
-    # Without reconstruction, the last block's values reach no loss.
+    # Without reconstruction, what follows the last block's attention reaches no loss.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     accelerator = accelerator or Accelerator(
-        mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate, kwargs_handlers=[unused]
+        cpu=backbone.device.type == "cpu",  # or else several processes on CPUs would not find each other
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulate,
+        kwargs_handlers=[unused],
     )
     side = config.px * config.detail
     crops = Crops(labels, config.rule, side, config.detail * backbone.multiple_of, config.blurred)
@@ -160,10 +106,11 @@ def distill(
     if config.checkpointing:
         _check_activations_twice(backbone.network)
     decoder = _first_decoder(backbone, crops, config).to(backbone.device)
-    student = Student(backbone, decoder, config.detail)
+    student = Student(backbone, decoder, config.detail, config.values)
     if first is not None:
         decoder.load_state_dict(under(DECODER, first))
-        load_adapter_state(backbone.network, under(ADAPTERS, first))
+        if under(ADAPTERS, first):
+            load_adapter_state(backbone.network, under(ADAPTERS, first))
     weights = [*decoder.parameters(), *adapters]
     average = [weight.detach().clone() for weight in weights]
     optimiser = torch.optim.AdamW(
@@ -196,7 +143,7 @@ def distill(
             rng = np.random.default_rng([config.seed, accelerator.process_index, step, forward])
             images, truth = (part.to(accelerator.device) for part in crops.draw(rng, config.batch))
             with accelerator.accumulate(wrapped):
-                logits, prediction = wrapped(images)
+                logits, prediction = wrapped(images, bool(config.reconstruction and config.rank))
 
                 # 3. The losses, each with its weight.
                 losses = _losses(student, config, logits, prediction, images, truth)
@@ -208,8 +155,10 @@ def distill(
                 accelerator.backward(loss)
 
                 # 4. A step, once all forwards of it are in.
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(weights, 1.0)
+                if accelerator.sync_gradients and not bool(accelerator.clip_grad_norm_(weights, 1.0).isfinite()):
+                    raise TrainingError(
+                        f"the gradient at step {step} is not finite; the last checkpoint is kept in {output}"
+                    )
                 prepared.step()
                 prepared.zero_grad(set_to_none=True)
             for name, (_, value) in losses.items():
@@ -239,25 +188,37 @@ def distill(
     return output / "student"
 
 
-def refuse_labels_that_differ(labels: Sequence[PseudoLabels], backbone: Backbone) -> None:
-    """Labels teach the backbone that made them, at the size that it had.
+def refuse_labels_that_differ(labels: Sequence[PseudoLabels], backbone: Backbone, config: DistillConfig) -> None:
+    """Labels teach the backbone that made them, at the size that it had, by a rule that they are made for.
 
     Raises:
-        DataError: no folder, another name, source, revision or weights, or folders of different sizes.
+        DataError: no folder, other weights, folders of different sizes, or labels of another resolution than the decoder's.
+        SettingsError: `mean_deviation` for thin edges, where nothing is interior.
     """
     if not labels:
         raise DataError("there are no pseudo labels to learn from: give a folder that `tracedge teach` wrote.")
+    size = labels[0].provenance["size"]
     for folder in labels:
-        theirs = folder.provenance.get("backbone")
-        if theirs != json.loads(json.dumps(backbone.settings)):
+        theirs, taught_px = folder.provenance.get("backbone"), folder.provenance["taught_px"]
+        if not isinstance(theirs, dict) or not is_same_model(theirs, json.loads(json.dumps(backbone.settings))):
             raise DataError(
                 f"the labels in {folder.folder} were made by {theirs}, but the backbone is {backbone.settings}: "
                 "run `tracedge teach` with the backbone that is to be distilled."
             )
-        for name in ("size", "taught_px"):
-            ours, first = folder.provenance.get(name), labels[0].provenance.get(name)
-            if ours != first:
-                raise DataError(f"{folder.folder} was taught at {name} {ours}, {labels[0].folder} at {first}.")
+        if folder.provenance.get("size") != size:
+            raise DataError(
+                f"{folder.folder} was taught at size {folder.provenance.get('size')}, {labels[0].folder} at {size}."
+            )
+        if taught_px != config.detail * size:
+            raise DataError(
+                f"{folder.folder} was taught at {taught_px} px for a model that sees {size} px, which does not fit detail "
+                f"{config.detail}: teach with --px {config.detail * size}, or set another detail."
+            )
+        if config.rule == "mean_deviation" and folder.provenance.get("snap"):
+            raise SettingsError(
+                f"the rule mean_deviation is for smooth maps (`tracedge teach --no-snap`): the thin edges in {folder.folder} "
+                "would leave no interior."
+            )
 
 
 def card_of(backbone: Backbone, config: DistillConfig, origin: Mapping[str, Any], step: int) -> StudentCard:
@@ -268,13 +229,14 @@ def card_of(backbone: Backbone, config: DistillConfig, origin: Mapping[str, Any]
         detail=config.detail,
         rank=config.rank,
         width=config.width,
+        values=config.values,
         blocks=len(backbone.attention_blocks),
         trained={"steps": step, "config": asdict(config), **origin},
     )
 
 
 def _losses(
-    student: Student, config: DistillConfig, logits: Tensor, prediction: Tensor, images: Tensor, truth: Tensor
+    student: Student, config: DistillConfig, logits: Tensor, prediction: Tensor | None, images: Tensor, truth: Tensor
 ) -> dict[str, tuple[float, Tensor]]:
     """Name -> (weight, value) of the losses that weigh something."""
     losses: dict[str, tuple[float, Tensor]] = {}
@@ -282,7 +244,7 @@ def _losses(
         losses["dice"] = config.dice, dice_loss(logits, truth)
     if config.cross_entropy:
         losses["cross_entropy"] = config.cross_entropy, cross_entropy(logits, truth)
-    if config.reconstruction and config.rank:
+    if prediction is not None:
         decoded = student.backbone.decode(prediction)
         losses["reconstruction"] = config.reconstruction, reconstruction_loss(decoded, student.seen(images))
     return losses
@@ -296,9 +258,9 @@ def _first_weights(start: str | Path, backbone: Backbone, config: DistillConfig)
     """
     tensors, card = read_student(find_student(start))
     refuse_other(card, backbone)
-    for name in ("rank", "width", "detail"):
+    for name in ("rank", "width", "detail", "values"):
         theirs, ours = getattr(card, name), getattr(config, name)
-        if theirs != ours:
+        if theirs != ours and not (name == "rank" and theirs == 0):  # a decoder alone may get LoRA now
             raise CheckpointError(f"{start} has {name} {theirs}, the config {ours}: a student goes on as it began.")
     return tensors
 
@@ -309,10 +271,10 @@ def _first_decoder(backbone: Backbone, crops: Crops, config: DistillConfig) -> E
     with torch.no_grad():
         for image in images.split(1):
             seen = F.avg_pool2d(image, config.detail)
-            parts.append(read_divergences(backbone, backbone.encode(seen))[0].cpu())
-    divergences = torch.cat(parts)
-    decoder = EdgeDecoder(DecoderConfig(divergences.shape[1], config.width))
-    decoder.standardise(divergences)
+            parts.append(read_attention(backbone, backbone.encode(seen), config.values)[0].cpu())
+    reading = torch.cat(parts)
+    decoder = EdgeDecoder(DecoderConfig(reading.shape[1], config.width))
+    decoder.standardise(reading)
     return decoder
 
 

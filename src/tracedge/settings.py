@@ -1,0 +1,60 @@
+"""From a table, as a TOML file gives it, to a frozen dataclass of settings: wrong keys, types and numbers said in a sentence."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tracedge.errors import SettingsError
+
+_TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "str": ("text", (str,)),
+    "bool": ("true or false", (bool,)),
+}
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table of a TOML file.
+
+    Raises:
+        SettingsError: it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} is not a readable TOML file: {error}") from error
+
+
+def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
+    """A dataclass of settings from a table of its keys.
+
+    Raises:
+        SettingsError: a key that it does not have, or what `check_types` and the class itself refuse.
+    """
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if unknown := sorted(table.keys() - set(names)):
+        raise SettingsError(f"unknown setting {unknown[0]!r}: choose among {', '.join(names)}")
+    return kind(**table)
+
+
+def check_types(settings: Any) -> None:
+    """Refuse values that are not of their field's type: int, float (finite), str or bool; others are not looked at.
+
+    Raises:
+        SettingsError: naming the field, what it takes and what came.
+    """
+    for field in fields(settings):
+        named, types = _TYPES.get(str(field.type), ("", (object,)))
+        value = getattr(settings, field.name)
+        is_wrong = not isinstance(value, types) or (
+            isinstance(value, bool) and bool not in types and object not in types
+        )
+        if is_wrong or (isinstance(value, float) and not math.isfinite(value)):
+            raise SettingsError(f"{field.name} takes {named}, got {value!r}")
