@@ -118,7 +118,7 @@ def load_mini(
     """
     from diffusers import PixArtTransformer2DModel
 
-    own = {} if folder is None else {"name": folder.resolve().name, "source": str(folder)}
+    own = {} if folder is None else {"source": str(folder)}
     folder = Path(str(resources.files("tracedge"))) / "weights" / "mini" if folder is None else folder
     try:
         card = json.loads((folder / CARD).read_text())
