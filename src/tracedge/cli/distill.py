@@ -58,8 +58,9 @@ def distill(
     rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
     settings = from_table(DistillConfig, read_toml(config) if config else {})
     labels = [PseudoLabels(folder) for folder in pseudo]
-    if start is not None:
-        read_student(find_student(start, local_files_only=local_files_only))
+    first = find_student(start, local_files_only=local_files_only) if start is not None else None
+    if first is not None:
+        read_student(first)  # what is no student is said before a model is loaded
     check = _validation(validate, validate_limit) if validate else None
     output.mkdir(parents=True, exist_ok=True)
     log = _scalars(output) if tensorboard and rank == 0 else None
@@ -94,7 +95,7 @@ def distill(
             model,
             settings,
             output,
-            start=start,
+            start=first,
             on_step=show,
             on_checkpoint=score if check is not None else None,
         )
