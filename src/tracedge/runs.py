@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType, TracebackType
 from typing import Any, Literal, NoReturn, TypeAlias
-
-import numpy as np
 
 from tracedge.atomic import atomic_path, is_temporary
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
@@ -42,8 +40,8 @@ SETTINGS = "settings.json"
 LOCK = ".tracedge.lock"
 
 Status: TypeAlias = Literal["ok", "failed", "skipped"]
-Load: TypeAlias = Callable[[Path], np.ndarray]
-PredictBatch: TypeAlias = Callable[[list[np.ndarray]], Sequence[Any]]
+Load: TypeAlias = Callable[[Path], Any]
+PredictBatch: TypeAlias = Callable[[list[Any]], Sequence[Any]]
 Write: TypeAlias = Callable[[Any, Mapping[str, Path]], Mapping[str, object] | None]
 OnProgress: TypeAlias = Callable[[Job, Status, str | None], None]
 
@@ -185,6 +183,20 @@ class FolderRun:
                 self._finish(batch, predict_batch, write, tally)
         return RunSummary(tally.done, tally.skipped, tuple(tally.failed), time.monotonic() - start)
 
+    def finished(self) -> list[dict[str, Any]]:
+        """The manifest's lines of all images whose outputs stand in the folder under these settings, by file name.
+
+        Images of earlier runs are among them; `output_of` says where their outputs are.
+        """
+        lines = self._open_manifest().last.values()
+        done = [line for line in lines if line["status"] == "ok" and line["settings_hash"] == self.settings_hash]
+        there = [line for line in done if all(self.output_of(line, suffix).is_file() for suffix in self.outputs)]
+        return sorted(there, key=lambda line: str(line["file"]))
+
+    def output_of(self, line: Mapping[str, Any], suffix: str) -> Path:
+        """Where an output stands that a line of the manifest tells of; errors as `output_path`."""
+        return self.output_path(Job(Path(line["file"]), PurePosixPath(line["output"])), suffix)
+
     def output_path(self, job: Job, suffix: str) -> Path:
         """Where an output of a job stands.
 
@@ -297,7 +309,7 @@ class FolderRun:
 class _Loaded:
     job: Job
     content_hash: str | None
-    image: np.ndarray
+    image: Any
 
 
 @dataclass

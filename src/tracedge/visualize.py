@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from skimage.segmentation import find_boundaries
 
-from tracedge.errors import MissingExtraError
+from tracedge.errors import DataError, MissingExtraError
+from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 RGB = NDArray[np.uint8]
 
 EDGE_COLOUR = (255, 64, 32)
+FILL = 0.45
+GOLDEN = 0.6180339887  # turns of the colour circle by this part never come near each other soon
 
 
 def overlay(image: RGB, edges: NDArray[np.float32]) -> RGB:
@@ -26,6 +31,45 @@ def overlay(image: RGB, edges: NDArray[np.float32]) -> RGB:
     dimmed = image * 0.65 + 255 * 0.1
     weight = np.sqrt(edges)[..., None]  # faint edges should still be seen
     return (dimmed * (1 - weight) + np.array(EDGE_COLOUR) * weight).round().astype(np.uint8)
+
+
+def instances_overlay(image: RGB, instances: Instances) -> RGB:
+    """The image with each instance in a colour of its own, outlined, and with its number (from 1) inside: uint8 (H, W, 3).
+
+    The colours depend on the number alone. Where instances overlap, the higher score is seen. Numbers are white with a black
+    rim, so that they can be read on anything.
+
+    Raises:
+        DataError: an image of another size than the instances'.
+    """
+    if image.shape != (*instances.shape, 3) or image.dtype != np.uint8:
+        raise DataError(f"expected an image of uint8 {(*instances.shape, 3)}, got {image.dtype} {image.shape}.")
+    labels = instances.to_labels()
+    colours = instance_colours(len(instances))[labels]
+    weight = np.where(find_boundaries(labels, mode="inner"), 1.0, FILL)[..., None] * (labels > 0)[..., None]
+    drawn = (image * (1 - weight) + colours * weight).round().astype(np.uint8)
+    return _numbered(drawn, instances.inner_points)
+
+
+def instance_colours(count: int) -> RGB:
+    """uint8 (count + 1, 3): black for the background, then bright colours, far apart for numbers that follow each other."""
+    turns = (np.arange(count) * GOLDEN) % 1
+    bands = [(1 - 0.25 * (number // 3 % 2), 0.65 + 0.35 * (number % 2)) for number in range(count)]
+    colours = [colorsys.hsv_to_rgb(hue, strong, bright) for hue, (bright, strong) in zip(turns, bands, strict=True)]
+    return np.round(np.array([(0, 0, 0), *colours]) * 255).astype(np.uint8)
+
+
+def _numbered(picture: RGB, points: NDArray[np.int64]) -> RGB:
+    canvas = Image.fromarray(picture)
+    pen = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=int(np.clip(min(canvas.size) / 25, 9, 32)))
+    for number, (row, column) in enumerate(points.tolist(), start=1):
+        left, top, right, bottom = pen.textbbox((column, row), str(number), font=font, anchor="mm", stroke_width=1)
+        # Moved to where all of it is within the picture.
+        x = column - min(left, 0) - max(right - canvas.width, 0)
+        y = row - min(top, 0) - max(bottom - canvas.height, 0)
+        pen.text((x, y), str(number), "white", font, anchor="mm", stroke_width=1, stroke_fill="black")
+    return np.array(canvas)
 
 
 def attention_colours(attention: torch.Tensor, grid_hw: tuple[int, int], image_hw: tuple[int, int]) -> RGB:

@@ -13,9 +13,12 @@ from tracedge.cli.bench import bench
 from tracedge.cli.distill import distill
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
+from tracedge.cli.evaluate_instances import instances
 from tracedge.cli.inspect import inspect
 from tracedge.cli.pretrain import pretrain
+from tracedge.cli.refine import refine
 from tracedge.cli.scenes import scenes
+from tracedge.cli.segment import segment
 from tracedge.cli.teach import teach
 from tracedge.errors import TracedgeError
 
@@ -27,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (edges, inspect, teach, distill, pretrain, scenes, backbones, download, bench):
+for verb in (edges, segment, refine, inspect, teach, distill, pretrain, scenes, backbones, download, bench):
     app.command()(verb)
+evaluate.command()(instances)
 app.add_typer(evaluate, name="evaluate")
 
 

@@ -111,10 +111,10 @@ def edges(
         Console().print(_table(name, found))
         rows += [replace(row, truth=name) for row in found]
     if json_file is not None:
-        provenance = _provenance() | {"predictions": str(pred) if pred else None}
-        provenance["predictors"] = {name: model.provenance for name, model in models.items()}
+        settings = provenance() | {"predictions": str(pred) if pred else None}
+        settings["predictors"] = {name: model.provenance for name, model in models.items()}
         with atomic_path(json_file) as temporary:
-            temporary.write_text(report_json(rows, provenance, PREDICTION if pred else None), encoding="utf-8")
+            temporary.write_text(report_json(rows, settings, PREDICTION if pred else None), encoding="utf-8")
 
 
 @app.command()
@@ -157,7 +157,7 @@ def timesteps(
     if json_file is not None:
         report = {
             "rows": [asdict(row) for row in rows],
-            "provenance": _provenance() | {"predictor": teacher.provenance},
+            "provenance": provenance() | {"predictor": teacher.provenance},
         }
         with atomic_path(json_file) as temporary:
             temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -218,7 +218,7 @@ def _edges_of(predictor: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8
     return predictor(image).edges
 
 
-def _provenance() -> dict[str, object]:
+def provenance() -> dict[str, object]:
     """What a figure depends on besides the options: versions and the machine."""
     import os
     import platform

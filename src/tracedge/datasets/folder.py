@@ -90,18 +90,20 @@ class FolderDataset:
     Args:
         root: the folder.
         limit: keep only the first so many images.
+        panoptic: whether panoptic/ is the truth where it is there; False: always masks/.
 
     Raises:
         DataError: no images, no truth folder, an image without truth, or two images of one stem.
     """
 
-    def __init__(self, root: str | os.PathLike[str], limit: int | None = None) -> None:
+    def __init__(self, root: str | os.PathLike[str], limit: int | None = None, *, panoptic: bool = True) -> None:
         self.root = Path(root)
         images = _images_in(self.root / "images")
-        self.panoptic = (self.root / "panoptic").is_dir()
+        self.panoptic = panoptic and (self.root / "panoptic").is_dir()
         truth = self.root / ("panoptic" if self.panoptic else "masks")
         if not truth.is_dir():
-            raise DataError(f"{self.root} has neither panoptic/ nor masks/ beside images/: the truth is missing.")
+            looked_for = "neither panoptic/ nor masks/" if panoptic else "no masks/"
+            raise DataError(f"{self.root} has {looked_for} beside images/: the truth is missing.")
         missing = [stem for stem in images if not (truth / f"{stem}.png").is_file()]
         if missing:
             raise DataError(

@@ -1,10 +1,10 @@
-"""Maps in [0, 1] as grey PNG files, of 16 or 8 bits, and back."""
+"""Maps in [0, 1] as grey PNG files, of 16 or 8 bits, and back; whole numbers as they are."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -16,15 +16,18 @@ from tracedge.maps import to_uint16
 
 
 def write_png16(path: str | os.PathLike[str], array: np.ndarray) -> None:
-    """Write a map as a 16-bit grey PNG: round(value * 65535). The file is written whole or not at all.
+    """Write a map, or labels, as a 16-bit grey PNG, whole or not at all.
 
     Args:
         path: where; a folder that is not there is made.
-        array: float (H, W), finite, in [0, 1].
+        array: float (H, W), finite, in [0, 1], written as round(value * 65535); or uint16 (H, W), written as it is.
 
     Raises:
         DataError: another shape, kind or range.
     """
+    if array.dtype == np.uint16 and array.ndim == 2 and array.size:
+        _write(path, array)
+        return
     _check_unit_map(array)
     _write(path, to_uint16(array))
 
@@ -60,25 +63,43 @@ def read_png16(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Raises:
         DataError: the file is missing, damaged, too large or not a 16-bit grey PNG.
     """
+    grey = read_grey(path, ("I;16",), "16-bit grey as write_png16 writes it", max_pixels=max_pixels)
+    return (grey / 65535).astype(np.float32)
+
+
+def read_grey(
+    path: str | os.PathLike[str], modes: Collection[str], expected: str, *, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Read the values of a PNG of one channel as they are, (H, W), of the type that Pillow gives its mode.
+
+    Args:
+        path: the file.
+        modes: Pillow's modes that are accepted; of a palette, the values are the indices.
+        expected: what the modes mean, for the sentence.
+        max_pixels: the largest H * W accepted, checked before the pixels are decoded.
+
+    Raises:
+        DataError: the file is missing, damaged, too large or of another mode.
+    """
     try:
         with Path(path).open("rb") as stream:
-            return _grey16(stream, max_pixels)
+            image = PngImagePlugin.PngImageFile(stream)  # not Image.open, whose limit is one for the whole process
+            _check_header(image, modes, expected, max_pixels)
+            return np.array(image)
     except DataError as error:
         raise DataError(f"{path} {error}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
 
 
-def _grey16(stream: IO[bytes], max_pixels: int) -> np.ndarray:
-    image = PngImagePlugin.PngImageFile(stream)  # not Image.open, whose limit is one for the whole process
+def _check_header(image: Image.Image, modes: Collection[str], expected: str, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise DataError(
             f"is {image.width} x {image.height} pixels, more than the limit of {max_pixels}: "
             "raise it by --max-pixels (max_pixels=) if you trust the file."
         )
-    if image.mode != "I;16":
-        raise DataError(f"is a PNG of mode {image.mode}, expected 16-bit grey as write_png16 writes it.")
-    return (np.asarray(image) / 65535).astype(np.float32)
+    if image.mode not in modes:
+        raise DataError(f"is a PNG of mode {image.mode}, expected {expected}.")
 
 
 def _write(path: str | os.PathLike[str], values: np.ndarray) -> None:

@@ -1,0 +1,65 @@
+"""`tracedge refine`: any tool's masks in, masks that end where the edges are out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracedge.cli import predictor_options as option
+from tracedge.cli.segment_folder import Formats, segment_folder
+from tracedge.images import MAX_PIXELS
+
+
+def refine(
+    masks: Annotated[
+        Path,
+        typer.Argument(help="Masks of any tool: COCO json, label PNGs, npz files, or folders of binary PNGs."),
+    ],
+    images: Annotated[Path, typer.Option(help="Folder of the photos that the masks are of.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
+    ],
+    formats: Formats = None,
+    overlapping: Annotated[
+        bool, typer.Option("--overlapping", help="Keep masks that overlap (then also written as npz).")
+    ] = False,
+    backbone: option.BackboneOrNone = None,
+    student: option.Student = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher.")] = False,
+    size: option.Size = None,
+    zoom: option.Zoom = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results of other settings in the output folder.")
+    ] = False,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+    max_pixels: option.MaxPixels = MAX_PIXELS,
+) -> None:
+    """Cut, grow and merge masks by instance edges (boundary-guided propagation). Writes what `tracedge segment` writes.
+
+    A photo without masks gets an empty label map. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
+    """
+    from tracedge.errors import SettingsError
+    from tracedge.proposals.from_files import find_masks
+    from tracedge.segmentation import SegmentSettings
+
+    if not masks.exists():
+        raise SettingsError(f"{masks} does not exist: give a file or folder of masks")
+    options = option.PredictorOptions(
+        backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
+    )
+    segment_folder(
+        [str(images)],
+        output,
+        find_masks(masks),
+        lambda: option.predictor(options, student=student, teacher=teacher),
+        SegmentSettings(overlapping=overlapping),
+        formats=formats or [],
+        batch_size=batch_size,
+        force=force,
+        max_pixels=max_pixels,
+    )

@@ -1,0 +1,67 @@
+"""`tracedge segment`: photos in, instances out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracedge.cli import predictor_options as option
+from tracedge.cli.proposal_options import Crf, Features, proposals_from
+from tracedge.cli.segment_folder import Formats, segment_folder
+from tracedge.images import MAX_PIXELS
+
+Proposals = Annotated[
+    str, typer.Option(help="Where masks come from: edges, maskcut, promerge, or a file or folder of any tool's masks.")
+]
+
+
+def segment(
+    paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
+    ],
+    proposals: Proposals = "edges",
+    features: Features = None,
+    crf: Crf = True,
+    bgp: Annotated[bool, typer.Option(help="Cut, grow and merge proposals by the edges.")] = True,
+    formats: Formats = None,
+    overlapping: Annotated[
+        bool, typer.Option("--overlapping", help="Keep masks that overlap (then also written as npz).")
+    ] = False,
+    backbone: option.BackboneOrNone = None,
+    student: option.Student = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher.")] = False,
+    size: option.Size = None,
+    zoom: option.Zoom = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results of other settings in the output folder.")
+    ] = False,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+    max_pixels: option.MaxPixels = MAX_PIXELS,
+) -> None:
+    """Instances of photos: a label map each (uint16, the photo's exact size), and all of them in one COCO file.
+
+    A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
+    """
+    from tracedge.segmentation import SegmentSettings
+
+    source = proposals_from(proposals, features, crf, device, local_files_only)
+    options = option.PredictorOptions(
+        backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
+    )
+    segment_folder(
+        paths,
+        output,
+        source,
+        lambda: option.predictor(options, student=student, teacher=teacher),
+        SegmentSettings(bgp=bgp, overlapping=overlapping),
+        formats=formats or [],
+        batch_size=batch_size,
+        force=force,
+        max_pixels=max_pixels,
+    )

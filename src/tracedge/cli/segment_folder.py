@@ -1,0 +1,155 @@
+"""What `segment` and `refine` share: a folder run that writes instances, and the files that hold those of all images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from tracedge.cli.progress import PhotoBar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tracedge.instances import Instances
+    from tracedge.proposals.from_files import MaskSource
+    from tracedge.runs import FolderRun
+    from tracedge.segmentation import PredictsEdges, Proposes, SegmentSettings
+
+LABELS = ".instances.png"
+NPZ = ".instances.npz"
+PER_IMAGE = {"npz": NPZ, "yolo": ".txt", "geojson": ".geojson", "overlay": ".instances.overlay.png"}
+TOGETHER = {"coco": "instances.json", "results": "results.json", "label-studio": "label_studio.json"}
+"""Formats: what they write for each image, and what they write for all images together."""
+
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", help=f"Also write: {', '.join([*PER_IMAGE, *list(TOGETHER)[1:]])}. May be repeated."),
+]
+
+
+class _Photo(NamedTuple):
+    image: np.ndarray
+    masks: Instances | None  # from a file
+
+
+def segment_folder(
+    paths: Sequence[str],
+    output: Path,
+    source: MaskSource | Proposes | None,
+    load_predictor: Callable[[], PredictsEdges],
+    settings: SegmentSettings,
+    *,
+    formats: Sequence[str],
+    batch_size: int,
+    force: bool,
+    max_pixels: int,
+) -> None:
+    """Run, collect, report; ends the command with its exit code."""
+    from tracedge.errors import SettingsError
+    from tracedge.images import load_image
+    from tracedge.proposals.from_files import MaskSource
+    from tracedge.runs import FolderRun, find_images
+    from tracedge.segmentation import Segmenter
+
+    # 1. Check everything that can be checked before a model is loaded.
+    if unknown := [name for name in formats if name not in PER_IMAGE | TOGETHER]:
+        known = ", ".join(PER_IMAGE | TOGETHER)
+        raise SettingsError(f"unknown format {unknown[0]!r}: choose among {known}")
+    per_image = {name: PER_IMAGE[name] for name in PER_IMAGE if name in formats}
+    if settings.overlapping:
+        per_image["npz"] = NPZ  # a label map cannot hold masks that overlap
+    together = [name for name in TOGETHER if name in formats or name == "coco"]
+    jobs = find_images(paths, output=output)
+    files = source if isinstance(source, MaskSource) else None
+
+    # 2. The model; what its instances depend on is what the run depends on.
+    segmenter = Segmenter(load_predictor(), None if files is not None else source, settings)
+    provenance = segmenter.provenance
+    if files is not None:
+        provenance["proposals"] = files.provenance
+
+    def load(path: Path) -> _Photo:
+        image = load_image(path, max_pixels=max_pixels)
+        return _Photo(image, files.read(path.name, image.shape[:2]) if files is not None else None)
+
+    def predict(photos: list[_Photo]) -> list[tuple[np.ndarray, Instances]]:
+        found = segmenter([photo.image for photo in photos], [photo.masks for photo in photos])
+        return [(photo.image, instances) for photo, instances in zip(photos, found, strict=True)]
+
+    # 3. Run, and gather all that stands in the folder.
+    suffixes = (LABELS, *per_image.values())
+    with FolderRun(output, provenance, suffixes, force=force) as run, PhotoBar(len(jobs)) as bar:
+        summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
+        for name in together:
+            _gather(run, name, provenance)
+        if "yolo" in per_image:
+            _yolo_classes(output)
+    # 4. Say what became of it.
+    for file, error in summary.failed:
+        typer.echo(f"failed: {file}: {error}", err=True)
+    typer.echo(
+        f"{summary.done} done, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
+    )
+    raise typer.Exit(summary.exit_code)
+
+
+def _write(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> dict[str, object]:
+    """One image's files; what a label map cannot hold, the scores, goes into the manifest."""
+    from tracedge.export.geojson import write_geojson
+    from tracedge.export.labels import write_instances, write_labels
+    from tracedge.export.png import write_png8
+    from tracedge.export.yolo import write_yolo
+    from tracedge.visualize import instances_overlay
+
+    image, found = result
+    for suffix, path in paths.items():
+        if suffix == LABELS:
+            write_labels(path, found)
+        elif suffix == NPZ:
+            write_instances(path, found)
+        elif suffix == PER_IMAGE["yolo"]:
+            write_yolo(path, found)
+        elif suffix == PER_IMAGE["geojson"]:
+            write_geojson(path, found)
+        else:
+            write_png8(path, instances_overlay(image, found))
+    return {"instances": len(found), "scores": [round(float(score), 5) for score in found.scores]}
+
+
+def _gather(run: FolderRun, name: str, provenance: Mapping[str, Any]) -> None:
+    """One file of all images that stand in the folder, those of earlier runs too."""
+    from tracedge.export.coco import write_coco, write_coco_results
+    from tracedge.export.label_studio import write_label_studio
+
+    path = run.output / TOGETHER[name]
+    if name == "coco":
+        write_coco(path, ((number, file, found) for number, file, found in _finished(run)), provenance)
+    elif name == "results":
+        write_coco_results(path, ((number, found) for number, _, found in _finished(run)))
+    else:
+        write_label_studio(path, ((file, found) for _, file, found in _finished(run)))
+
+
+def _finished(run: FolderRun) -> Iterator[tuple[int, str, Instances]]:
+    """(image id from 1, file name, instances) of each finished image, by file name."""
+    import numpy as np
+
+    from tracedge.export.labels import read_instances, read_labels
+    from tracedge.instances import Instances
+
+    for number, line in enumerate(run.finished(), start=1):
+        if NPZ in run.outputs:
+            found = read_instances(run.output_of(line, NPZ))
+        else:
+            found = read_labels(run.output_of(line, LABELS))
+            found = Instances(found.masks, np.array(line["scores"], np.float32))
+        yield number, line["file"], found
+
+
+def _yolo_classes(output: Path) -> None:
+    from tracedge.export.yolo import write_yolo_yaml
+
+    write_yolo_yaml(output / "data.yaml")

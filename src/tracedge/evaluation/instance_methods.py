@@ -1,0 +1,45 @@
+"""Every way from a photo to instances that the table compares: proposals alone, with BGP on whose edges, and edges alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracedge.errors import DataError
+from tracedge.evaluation.instances import LabelledInstances
+from tracedge.instances import Instances
+from tracedge.maps import EdgeMap
+from tracedge.segmentation import SegmentSettings, segment
+
+EdgesOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+ProposalsOf = Callable[[LabelledInstances], Instances]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All methods on one image; edges and proposals are made once for it.
+
+    edges: name of whose edges -> image (H, W, 3) -> float32 (H, W) in [0, 1]. proposals: name -> masks of an image. settings: of
+    propagation and of masks from edges, the same for everybody's edges. Masks may overlap, as COCO's AP allows.
+    """
+
+    edges: Mapping[str, EdgesOf]
+    proposals: Mapping[str, ProposalsOf]
+    settings: SegmentSettings
+
+    def __call__(self, sample: LabelledInstances) -> dict[str, Instances]:
+        if sample.image is None:
+            raise DataError("its truth has no image to predict from: give a folder with images/ as --truth.")
+        settings = replace(self.settings, overlapping=True)
+        edges = {whose: EdgeMap(edges_of(sample.image)) for whose, edges_of in self.edges.items()}
+        found = {}
+        for name, proposals_of in self.proposals.items():
+            found[name] = proposals_of(sample)
+            for whose, theirs in edges.items():
+                found[f"{name} + BGP, {whose} edges"] = segment(theirs, found[name], settings)
+        for whose, theirs in edges.items():
+            found[f"straight from {whose} edges"] = segment(theirs, None, settings)
+        return found

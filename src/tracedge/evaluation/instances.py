@@ -1,0 +1,147 @@
+"""Instances of several methods side by side on one data set, each image's truth read once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracedge.datasets.folder import FolderDataset
+from tracedge.errors import DataError, RunError
+from tracedge.export.coco_reader import read_coco
+from tracedge.instances import Instances
+from tracedge.metrics.instances import InstanceFigures, InstanceScores
+
+
+CLASSES = "instances.json"
+"""Beside images/: a list of {"file", "instances": [{"label", "category"}]}, which says which objects are of one class."""
+
+
+@dataclass(frozen=True)
+class LabelledInstances:
+    """The truth of one image: its objects, the class of each or None, and ignore bool (H, W), where nothing is known, or None.
+
+    name: of the image, relative to its folder, with its suffix. image: uint8 (H, W, 3), None where only masks are at hand.
+    """
+
+    name: str
+    image: NDArray[np.uint8] | None
+    objects: Instances
+    classes: tuple[object, ...] | None
+    ignore: NDArray[np.bool_] | None
+
+
+Methods = Callable[[LabelledInstances], Mapping[str, Instances]]
+"""An image -> what each method finds in it; methods that share a step do it once."""
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    """One method's line of the table; truth names the data set."""
+
+    name: str
+    truth: str
+    figures: InstanceFigures
+
+
+def labelled_folder(root: Path, limit: int | None = None) -> tuple[int, Iterator[LabelledInstances]]:
+    """How many images a labelled folder has, and each of them with its instances.
+
+    `masks/` is the truth also where there is `panoptic/`: instances are things, and not stuff.
+
+    Raises:
+        DataError: no images, no masks/, or an instances.json that does not say the classes.
+    """
+    dataset = FolderDataset(root, limit, panoptic=False)
+    classes = _classes(root / CLASSES)
+
+    def samples() -> Iterator[LabelledInstances]:
+        for sample in dataset:
+            labels, known = sample.labels, classes.get(sample.stem)
+            present = np.unique(labels[labels > 0]).tolist()
+            of_objects = tuple(known.get(label) for label in present) if known is not None else None
+            objects = Instances.from_labels(labels)
+            yield LabelledInstances(sample.image_path.name, sample.image, objects, of_objects, sample.ignore)
+
+    return len(dataset), samples()
+
+
+def labelled_coco(path: Path, limit: int | None = None) -> tuple[int, Iterator[LabelledInstances]]:
+    """The same from a COCO instances file, without the images; its crowds are what is ignored.
+
+    Raises:
+        DataError: no such file, or one that is not as it should be.
+    """
+    truth = read_coco(path)
+    images = list(truth.images.values())[:limit]
+
+    def samples() -> Iterator[LabelledInstances]:
+        for image in images:
+            crowds = truth.instances(image.id, crowds=True).masks
+            ignore = crowds.any(axis=0) if len(crowds) else None
+            classes = truth.classes(image.id)
+            yield LabelledInstances(image.file_name, None, truth.instances(image.id), classes, ignore)
+
+    return len(images), samples()
+
+
+def evaluate_instances(
+    samples: Iterable[LabelledInstances], methods: Methods, truth: str = "", on_image: Callable[[], None] | None = None
+) -> list[InstanceRow]:
+    """Score every method on the same images; one row each, in the order in which the first image names them.
+
+    Raises:
+        RunError: a method failed, or gave masks of another size; the message names the image.
+    """
+    scores: dict[str, InstanceScores] = {}
+    for sample in samples:
+        try:
+            for name, instances in methods(sample).items():
+                scores.setdefault(name, InstanceScores()).add(
+                    sample.objects, instances, ignore=sample.ignore, classes=sample.classes
+                )
+        except Exception as error:
+            raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
+        if on_image is not None:
+            on_image()
+    return [InstanceRow(name, truth, counts.compute()) for name, counts in scores.items()]
+
+
+def instances_markdown(rows: Iterable[InstanceRow]) -> str:
+    """The rows as a Markdown table; a figure that has nothing to score is a dash."""
+    lines = ["| data (images) | masks | AP | AP50 | AR100 | boundary AP | touching separated |", "| --- " * 7 + "|"]
+    for row in rows:
+        figures = row.figures
+        values = (figures.ap, figures.ap50, figures.ar100, figures.boundary_ap, figures.touching_separated)
+        cells = " | ".join("-" if value is None else f"{100 * value:.1f}" for value in values)
+        lines.append(f"| {row.truth} ({figures.images}) | {row.name} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def instances_json(rows: Iterable[InstanceRow], provenance: Mapping[str, object], headline: str | None = None) -> str:
+    """The rows as JSON text; the figures of the row named `headline` also stand on top."""
+    rows = list(rows)
+    report: dict[str, object] = {
+        "rows": [{"name": row.name, "truth": row.truth, **asdict(row.figures)} for row in rows],
+        "provenance": dict(provenance),
+    }
+    if headline is not None and (first := next((row for row in rows if row.name == headline), None)) is not None:
+        report |= asdict(first.figures)
+    return json.dumps(report, indent=2, sort_keys=True) + "\n"
+
+
+def _classes(path: Path) -> dict[str, dict[int, object]]:
+    """Stem of an image -> label -> class; empty where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            Path(record["file"]).stem: {int(entry["label"]): entry["category"] for entry in record["instances"]}
+            for record in json.loads(path.read_text(encoding="utf-8"))
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} does not say the classes of instances: {type(error).__name__} {error}.") from error

@@ -1,0 +1,259 @@
+"""COCO JSON of instances or of results, read strictly: what is wrong is said in a sentence, before any mask is decoded.
+
+Masks are decoded image by image, when asked for; a file may hold a hundred thousand of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracedge.errors import DataError
+from tracedge.export.coco import checked_file_name
+from tracedge.export.rle import decode, size_of
+from tracedge.images import MAX_PIXELS
+from tracedge.instances import Instances
+
+MAX_JSON_BYTES = 1 << 32
+
+Size: TypeAlias = tuple[int, int]
+Images: TypeAlias = str | os.PathLike[str] | Mapping[int, tuple[str, Size | None]]
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """An image of a COCO file: its id, its relative name with "/" between the parts, and (H, W), None if nothing says it."""
+
+    id: int
+    file_name: str
+    hw: Size | None
+
+
+@dataclass(frozen=True, eq=False)
+class CocoFile:
+    """What a COCO file says: its images in the file's order, and the instances of each when asked for.
+
+    Args:
+        path: the file, for messages.
+        images: image id -> image.
+        settings: what a file of tracedge's own says in `info`, else empty.
+        max_pixels: the largest H * W accepted of a mask.
+    """
+
+    path: Path
+    images: Mapping[int, CocoImage]
+    settings: Mapping[str, object]
+    max_pixels: int
+    _annotations: Mapping[int, list[dict[str, Any]]] = field(repr=False)
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.images)
+
+    def instances(self, image_id: int, image_hw: Size | None = None, *, crowds: bool = False) -> Instances:
+        """The instances of an image, of all categories, in the file's order; those whose mask has no pixel are left out.
+
+        Args:
+            image_id: which image.
+            image_hw: the size of the image, where it is known.
+            crowds: the regions marked `iscrowd` instead, which are left out otherwise.
+
+        Raises:
+            DataError: an unknown id, a segmentation that is damaged or of another size than the image, or an image without
+                annotations whose size nothing says.
+        """
+        image = self._image(image_id)
+        hw = self._size(image, image_hw)
+        kept = self._decoded(image, hw, crowds)
+        if not kept:
+            return Instances.empty(hw, self.settings)
+        scores = [entry.get("score", 1.0) for entry, _ in kept]
+        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
+
+    def classes(self, image_id: int) -> tuple[int, ...] | None:
+        """The category id of each of `instances(image_id)`; None where one of them names none.
+
+        Raises:
+            DataError: as `instances`.
+        """
+        image = self._image(image_id)
+        kept = self._decoded(image, self._size(image, None), crowds=False)
+        found = [entry.get("category_id") for entry, _ in kept]
+        return tuple(found) if all(type(category) is int for category in found) else None
+
+    def _image(self, image_id: int) -> CocoImage:
+        if image_id not in self.images:
+            raise DataError(f"{self.path} has no image {image_id!r}; it has {len(self.images)}.")
+        return self.images[image_id]
+
+    def _decoded(self, image: CocoImage, hw: Size, crowds: bool) -> list[tuple[dict[str, Any], NDArray[np.bool_]]]:
+        """The entries of an image with their masks, without those that have no pixel."""
+        kept = []
+        for number, entry in enumerate(self._annotations.get(image.id, ()), start=1):
+            if bool(entry.get("iscrowd", 0)) != crowds:
+                continue
+            try:
+                mask = decode(entry["segmentation"], hw, max_pixels=self.max_pixels)
+            except DataError as error:
+                what = f"annotation {entry['id']}" if "id" in entry else f"result {number}"
+                raise DataError(f"{self.path}, {what} of image {image.id}: {error}") from error
+            if mask.any():
+                kept.append((entry, mask))
+        return kept
+
+    def _size(self, image: CocoImage, image_hw: Size | None) -> Size:
+        """The size that the caller, the file or the first run-length encoding gives; two that differ are refused."""
+        if image.hw is not None and image_hw is not None and image.hw != tuple(image_hw):
+            got, expected = (f"{height} x {width}" for height, width in (image.hw, image_hw))
+            raise DataError(
+                f"{self.path} has masks of {got} (rows x columns) for {image.file_name}, but the image is {expected}."
+            )
+        named = image.hw or image_hw
+        if named is None:
+            segmentations = (entry["segmentation"] for entry in self._annotations.get(image.id, ()))
+            named = next(filter(None, map(size_of, segmentations)), None)
+        if named is None:
+            raise DataError(f"nothing in {self.path} says how large image {image.id} is: give image_hw.")
+        return named[0], named[1]
+
+
+def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max_pixels: int = MAX_PIXELS) -> CocoFile:
+    """Read a COCO instances file (a JSON object), or a results file (a JSON list) with the images that it is about.
+
+    Annotations of all categories are instances; `CocoFile.classes` tells them apart.
+
+    Args:
+        path: the .json file.
+        images: for results only: the instances file of the images, or image id -> (file name, (H, W) or None); where it is None
+            the run-length encodings say the size.
+        max_pixels: the largest H * W accepted of an image.
+
+    Raises:
+        DataError: no JSON, a key that is missing, an image or annotation id that comes twice, a file name that is absolute or
+            has "..", an image id without image, a score outside of [0, 1], or results without `images`.
+    """
+    path = Path(path)
+    content = _json(path)
+    try:
+        if isinstance(content, list):
+            known = _given_images(images, max_pixels)
+            return CocoFile(path, known, {}, max_pixels, _by_image(content, known, "result", ("image_id", "score")))
+        if images is not None:
+            raise DataError("it is no list of results, and has images of its own: do not give images.")
+        known = _own_images(content, max_pixels)
+        found = _by_image(_list(content, "annotations"), known, "annotation", ("id", "image_id"))
+        return CocoFile(path, known, _settings(content), max_pixels, found)
+    except DataError as error:
+        raise DataError(f"{path} is not a COCO file of instances: {error}") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        if size > MAX_JSON_BYTES:
+            raise DataError(f"{path} is {size} bytes, more than the limit of {MAX_JSON_BYTES}: split it.")
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage]:
+    if images is None:
+        raise DataError(
+            "it is a list of results, which name no images: give images, their instances file or a mapping."
+        )
+    if not isinstance(images, Mapping):
+        return _own_images(_json(Path(images)), max_pixels)
+    known = {}
+    for number, (name, hw) in images.items():
+        if hw is not None:
+            _check_size(*hw, f"image {number}", max_pixels)
+        known[number] = CocoImage(number, checked_file_name(name), hw)
+    return known
+
+
+def _own_images(content: object, max_pixels: int) -> dict[int, CocoImage]:
+    known: dict[int, CocoImage] = {}
+    for place, entry in enumerate(_list(content, "images"), start=1):
+        _check_keys(entry, f"image {place} of the list", ("id", "file_name", "height", "width"))
+        number = _whole(entry, "id", f"image {place} of the list")
+        if number in known:
+            raise DataError(f"image id {number} comes twice.")
+        _check_size(entry["height"], entry["width"], f"image {number}", max_pixels)
+        known[number] = CocoImage(number, checked_file_name(entry["file_name"]), (entry["height"], entry["width"]))
+    return known
+
+
+def _by_image(
+    entries: Iterable[Any], known: Mapping[int, CocoImage], what: str, keys: tuple[str, ...]
+) -> dict[int, list[dict[str, Any]]]:
+    found: dict[int, list[dict[str, Any]]] = {}
+    seen: set[int] = set()
+    for place, entry in enumerate(entries, start=1):
+        name = f"{what} {place} of the list"
+        _check_keys(entry, name, (*keys, "segmentation"))
+        if "id" in keys:
+            number = _whole(entry, "id", name)
+            if number in seen:
+                raise DataError(f"{what} id {number} comes twice.")
+            seen.add(number)
+        image_id = _whole(entry, "image_id", name)
+        if image_id not in known:
+            raise DataError(f"{name} is of image {image_id}, which is not among the {len(known)} images.")
+        score = entry.get("score", 1.0)
+        if type(score) not in (int, float) or not 0 <= score <= 1:  # a nan is in no range
+            raise DataError(f"{name} has the score {score!r:.40}, expected a number in [0, 1].")
+        if entry.get("iscrowd", 0) not in (0, 1):
+            raise DataError(f"{name} has iscrowd {entry['iscrowd']!r:.40}, expected 0 or 1.")
+        found.setdefault(image_id, []).append(entry)
+    return found
+
+
+def _list(content: object, key: str) -> list[Any]:
+    value = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(value, list):
+        raise DataError(f"expected an object with a list of {key}.")
+    return value
+
+
+def _check_keys(entry: object, name: str, keys: tuple[str, ...]) -> None:
+    if not isinstance(entry, dict):
+        raise DataError(f"{name} is {type(entry).__name__}, expected an object.")
+    if missing := [key for key in keys if key not in entry]:
+        raise DataError(f"{name} has no {missing[0]}, expected {', '.join(keys)}.")
+
+
+def _whole(entry: Mapping[str, Any], key: str, name: str) -> int:
+    value = entry[key]
+    if type(value) is not int:
+        raise DataError(f"{name} has the {key} {value!r:.60}, expected a whole number.")
+    return value
+
+
+def _check_size(height: object, width: object, name: str, max_pixels: int) -> None:
+    if type(height) is not int or type(width) is not int or height < 1 or width < 1:
+        raise DataError(f"{name} is of height {height!r:.40} and width {width!r:.40}, expected whole numbers above 0.")
+    if height * width > max_pixels:
+        raise DataError(
+            f"{name} is {width} x {height} pixels, more than the limit of {max_pixels}: "
+            "raise it by --max-pixels (max_pixels=) if you trust the file."
+        )
+
+
+def _settings(content: Mapping[str, Any]) -> Mapping[str, object]:
+    info = content.get("info")
+    settings = info.get("settings") if isinstance(info, dict) else None
+    return settings if isinstance(settings, dict) else {}

@@ -1,0 +1,170 @@
+"""`Instances` as a label PNG, which every program reads, and as .npz without loss."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from tracedge.atomic import atomic_path
+from tracedge.errors import DataError
+from tracedge.export.png import read_grey, write_png16
+from tracedge.images import MAX_PIXELS
+from tracedge.instances import MAX_LABELS, Instances
+from tracedge.maps import canonical_json
+
+_OURS = frozenset({"packed_masks", "shape", "scores", "settings"})
+_PLAIN = frozenset({"masks"})
+_HEADER = 16_384  # bytes that an array's header may take in the archive
+_MAX_BYTES = 1 << 34  # of masks, a byte a pixel
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def write_labels(path: str | os.PathLike[str], instances: Instances) -> None:
+    """Write a 16-bit grey PNG, whole or not at all: 0 background, i + 1 where instance i is.
+
+    Where two overlap, the higher score is seen; an instance that others cover wholly is not in the file. Scores and settings
+    are not either: see `write_instances`.
+
+    Raises:
+        DataError: more than 65,535 instances.
+    """
+    write_png16(path, instances.to_labels())
+
+
+def read_labels(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Instances:
+    """Read a PNG of labels: every value but 0 is an instance, in ascending order, of score 1.
+
+    Of a palette the indices count, and 255 is a label like any other.
+
+    Args:
+        path: a PNG of one channel, of 1, 8 or 16 bits, or with a palette.
+        max_pixels: the largest H * W accepted, checked before the pixels are decoded.
+
+    Raises:
+        DataError: the file is missing, damaged, too large or of several channels.
+    """
+    modes = ("1", "L", "P", "I;16")
+    labels = read_grey(path, modes, "one channel of labels, 0 background", max_pixels=max_pixels)
+    return Instances.from_labels(labels.astype(np.uint16))
+
+
+def write_instances(path: str | os.PathLike[str], instances: Instances) -> None:
+    """Write instances as a compressed .npz file, whole or not at all: `read_instances` gives them back equal.
+
+    The file holds `packed_masks` (uint8, K x ceil(H W / 8): eight pixels a byte, np.unpackbits undoes it), `shape` (int64: K, H,
+    W), `scores` (float32, K) and `settings` (a string of JSON); NumPy reads it with allow_pickle=False.
+
+    Args:
+        path: where, the suffix as given; a folder that is not there is made.
+        instances: what to write.
+    """
+    count, (height, width) = len(instances), instances.shape
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,  # a stream, since given a name NumPy would add a suffix of its own
+            packed_masks=np.packbits(instances.masks.reshape(count, height * width), axis=1),
+            shape=np.array([count, height, width], np.int64),
+            scores=instances.scores,
+            settings=np.array(canonical_json(instances.settings)),
+        )
+
+
+def read_instances(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Instances:
+    """Read what `write_instances` wrote, or another program's `masks` (K, H, W), bool or uint8 of 0 and 1.
+
+    Beside `masks` there may be `scores` (K,). Masks of other programs that have no pixel are left out.
+
+    Args:
+        path: the .npz file.
+        max_pixels: the largest H * W accepted, checked before the masks are decompressed.
+
+    Raises:
+        DataError: the file is missing, damaged, too large, or holds something else.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            return _instances(np.load(stream, allow_pickle=False), max_pixels)
+    except DataError as error:
+        raise DataError(f"{path} holds no instances: {error}") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path} cannot be read as instances: {error}.") from error
+
+
+def _instances(arrays: object, max_pixels: int) -> Instances:
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise DataError(f"it is one {type(arrays).__name__}, expected {sorted(_OURS)} or {sorted(_PLAIN)}.")
+    names = set(arrays.files)
+    if names == _OURS:
+        return _from_packed(arrays, max_pixels)
+    if names == _PLAIN or names == _PLAIN | {"scores"}:
+        return _from_plain(arrays, max_pixels)
+    raise DataError(f"it holds {sorted(names)}, expected {sorted(_OURS)} or {sorted(_PLAIN)}, with or without scores.")
+
+
+def _from_packed(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
+    shape = arrays["shape"]
+    if shape.shape != (3,) or shape.dtype.kind not in "iu":
+        raise DataError(f"its shape is {shape.dtype} {shape.shape}, expected three whole numbers: K, H, W.")
+    count, height, width = (int(side) for side in shape)
+    _check_shape(count, height, width, max_pixels)
+    row = math.ceil(height * width / 8)
+    _check_member(arrays, "packed_masks", count * row)
+    packed = arrays["packed_masks"]
+    if packed.dtype != np.uint8 or packed.shape != (count, row):
+        raise DataError(f"its packed_masks are {packed.dtype} {packed.shape}, expected uint8 {(count, row)}.")
+    masks = np.unpackbits(packed, axis=1, count=height * width).astype(bool).reshape(count, height, width)
+    settings = json.loads(str(arrays["settings"]))
+    if not isinstance(settings, dict):
+        raise DataError(f"its settings are {type(settings).__name__}, expected a mapping.")
+    return Instances(masks, arrays["scores"], settings)
+
+
+def _from_plain(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
+    _check_member(arrays, "masks", _MAX_BYTES)
+    masks = arrays["masks"]
+    if masks.ndim != 3 or masks.dtype not in (np.dtype(bool), np.dtype(np.uint8)) or 0 in masks.shape[1:]:
+        raise DataError(f"its masks are {masks.dtype} {masks.shape}, expected bool or uint8 (K, H, W).")
+    _check_shape(*masks.shape, max_pixels)
+    if masks.dtype == np.uint8 and masks.size and masks.max() > 1:
+        raise DataError(f"its masks are uint8 up to {masks.max()}, expected 0 and 1.")
+    scores = arrays["scores"] if "scores" in arrays.files else np.ones(len(masks))
+    if scores.shape != (len(masks),):
+        raise DataError(f"its scores are of shape {scores.shape}, expected one for each of {len(masks)} masks.")
+    seen = masks.any(axis=(1, 2))
+    return Instances(masks[seen].astype(bool), scores[seen])
+
+
+def _check_shape(count: int, height: int, width: int, max_pixels: int) -> None:
+    if not (0 <= count <= MAX_LABELS and height > 0 and width > 0):
+        raise DataError(f"its masks are {count} of {height} x {width}, expected 0..{MAX_LABELS} of at least one pixel.")
+    if height * width > max_pixels:
+        raise DataError(
+            f"its masks are {height} x {width} (rows x columns), more than the limit of {max_pixels} pixels: "
+            "raise it by --max-pixels (max_pixels=) if you trust the file."
+        )
+    if count * height * width > _MAX_BYTES:
+        raise DataError(f"its {count} masks of {height} x {width} would take more than {_MAX_BYTES >> 30} GiB.")
+
+
+def _check_member(arrays: np.lib.npyio.NpzFile, name: str, most: int) -> None:
+    """Refuse an array that would decompress to more than it should."""
+    archive: zipfile.ZipFile = arrays.zip  # type: ignore[assignment]
+    size = archive.getinfo(f"{name}.npy").file_size
+    if size > most + _HEADER:
+        raise DataError(f"its {name} take {size} bytes, expected {most}.")

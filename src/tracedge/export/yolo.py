@@ -1,0 +1,107 @@
+"""YOLO-seg labels: polygons in a text file an image, and the yaml file that names the classes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage import measure
+
+from tracedge.atomic import atomic_path
+from tracedge.errors import SettingsError
+from tracedge.instances import Instances
+
+_EIGHT = np.ones((3, 3), bool)
+
+
+def write_yolo(
+    path: str | os.PathLike[str], instances: Instances, *, tolerance: float = 0.25, min_area: int = 4
+) -> None:
+    """Write the lines of `yolo_lines`, whole or not at all; without instances an empty file, which YOLO takes as background."""
+    lines = yolo_lines(instances, tolerance=tolerance, min_area=min_area)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="ascii", newline="\n")
+
+
+def yolo_lines(instances: Instances, *, tolerance: float = 0.25, min_area: int = 4) -> list[str]:
+    """The lines "0 x1 y1 x2 y2 ..." of a label file, one for each connected piece of each instance; x and y in [0, 1].
+
+    A corner is the centre of a pixel on the border of the mask, its column / W and row / H: what cv2.findContours gives, and
+    what supervision and Ultralytics fill, border included. The format is lossy: holes are lost, pieces of one instance become
+    instances, scores are not in it. Filled again, a mask without holes of more than 100 pixels keeps an IoU above 0.95.
+
+    Args:
+        instances: what to write.
+        tolerance: how far, in pixels, the polygon may be from the border of the mask; 0 keeps every turn.
+        min_area: pieces of fewer pixels are left out, except the largest of an instance.
+
+    Raises:
+        SettingsError: a tolerance or an area below 0.
+
+    >>> yolo_lines(Instances(np.ones((1, 4, 5), bool)))
+    ['0 0.000000 0.000000 0.800000 0.000000 0.800000 0.750000 0.000000 0.750000']
+    """
+    if not (math.isfinite(tolerance) and tolerance >= 0 and min_area >= 0):
+        raise SettingsError(f"expected a tolerance and a min_area of at least 0, got {tolerance} and {min_area}.")
+    height, width = instances.shape
+    lines = []
+    for mask in instances.masks:
+        for corners in _polygons(mask, tolerance, min_area):
+            numbers = (corners[:, ::-1] / (width, height)).ravel()
+            lines.append(" ".join(["0", *(f"{number:.6f}" for number in numbers)]))
+    return lines
+
+
+def write_yolo_yaml(
+    path: str | os.PathLike[str], *, train: str = "images", val: str = "images", names: Sequence[str] = ("object",)
+) -> None:
+    """Write the yaml file of a data set; the labels of images/a.jpg are looked for in labels/a.txt.
+
+    Args:
+        path: where; the folders of images are relative to this file's.
+        train: the folder of images to train on.
+        val: the folder of images to validate on.
+        names: the classes; ours is one.
+    """
+    rows = [f"train: {json.dumps(train)}", f"val: {json.dumps(val)}", "names:"]
+    rows += [f"  {number}: {json.dumps(name)}" for number, name in enumerate(names)]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
+
+
+def _polygons(mask: NDArray[np.bool_], tolerance: float, min_area: int) -> list[NDArray[np.float64]]:
+    """The border of each connected piece, largest first, as (N, 2) row and column of at least three corners."""
+    pieces, count = ndimage.label(ndimage.binary_fill_holes(mask), _EIGHT)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-areas, kind="stable")
+    windows = ndimage.find_objects(pieces)
+    found = []
+    for number in (order[0], *(piece for piece in order[1:] if areas[piece] >= min_area)):
+        rows, columns = windows[number]
+        corners = _simplified(_border(pieces[rows, columns] == number + 1), tolerance)
+        found.append(corners + np.array([rows.start, columns.start]))
+    return found
+
+
+def _border(piece: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The closed walk (N, 2) along the centres of the border pixels of one piece without holes."""
+    inside = np.pad(piece, 1).astype(np.float64)  # so that a border of the image closes the contour too
+    (contour,) = measure.find_contours(inside, 1 - 2**-10, fully_connected="high")
+    walk = np.rint(contour) - 1  # the level leaves the contour a thousandth of a pixel outside of the centres
+    moved = np.concatenate([[True], (np.diff(walk, axis=0) != 0).any(axis=1)])
+    return walk[moved]
+
+
+def _simplified(walk: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    """The corners (N, 2) of a closed walk, at least three."""
+    corners = measure.approximate_polygon(walk, tolerance)[:-1]
+    if len(corners) < 3:
+        corners = walk[:-1]
+    while len(corners) < 3:  # of one pixel, or of two: a polygon has three corners
+        corners = np.concatenate([corners, corners[-1:]]) if len(corners) else walk[:1]
+    return corners

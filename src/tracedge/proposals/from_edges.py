@@ -1,0 +1,137 @@
+"""Instances straight from an edge map: those closed regions that look like objects, and none inside another.
+
+The hierarchy of closed regions (`tracedge.regions`) holds each object that the edges close, among many that are none. An object has a
+strong contour and nothing as strong inside; it is mostly solid, and does not run along the image's border as background does. Each
+node gets a score from these; then the nodes that together explain most of the image are chosen, by the hierarchy, exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracedge.errors import SettingsError
+from tracedge.instances import Instances
+from tracedge.regions import Regions, closed_regions
+
+
+@dataclass(frozen=True)
+class FromEdgesSettings:
+    """How regions are judged (docs/experiments.md says how the defaults were chosen).
+
+    min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below which there
+    is no object. inside: how much of an edge within a region speaks against it, as a power. border: how much running
+    along the image's border does. extent: how much being hollow or ragged does. size: above 1 large regions are
+    preferred to their parts, below 1 the parts.
+    """
+
+    min_area: float = 0.0005
+    max_area: float = 0.8
+    min_contrast: float = 0.15
+    inside: float = 1.0
+    border: float = 1.0
+    extent: float = 0.5
+    size: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+                raise SettingsError(f"{field.name} of masks from edges is a finite number >= 0, got {value!r}")
+        if not self.min_area < self.max_area <= 1 or self.min_contrast > 1:
+            raise SettingsError("masks from edges need 0 <= min_area < max_area <= 1 and min_contrast <= 1")
+
+
+def instances_from_edges(
+    edges: NDArray[np.float32], settings: FromEdgesSettings | None = None, *, regions: Regions | None = None
+) -> Instances:
+    """Instances of an edge map, with no other source of masks.
+
+    Args:
+        edges: float32 (H, W) in [0, 1], 1 the strongest.
+        settings: see `FromEdgesSettings`.
+        regions: `closed_regions(edges)`, if the caller has them already.
+
+    Returns:
+        Instances of (H, W) that do not overlap, the best score first. The score is the mean edge along the contour, less for
+        what speaks against an object.
+
+    Raises:
+        DataError: edges that are no map in [0, 1].
+    """
+    settings = settings or FromEdgesSettings()
+    regions = regions or closed_regions(edges)
+    # 1. Judge every node of the hierarchy.
+    scores = node_scores(regions, settings)  # (B + M,)
+    # 2. The best set of nodes none of which lies in another.
+    areas = regions.gathered(regions.areas)
+    chosen = best_disjoint(regions, scores * (areas / areas[-1]) ** settings.size)
+    chosen = chosen[scores[chosen] > 0]
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
+    # 3. Their pixels.
+    provenance = {"proposals": "edges", **asdict(settings)}
+    if not len(chosen):
+        return Instances.empty(regions.basins.shape, provenance)
+    masks = regions.members(chosen)[:, regions.basins]  # (K, H, W)
+    return Instances(masks, scores[chosen].clip(0, 1), provenance)
+
+
+def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.float64]:
+    """(B + M,) the score of each node in [0, 1], 0 for what is no object."""
+    height, width = regions.basins.shape
+    areas = regions.gathered(regions.areas)
+    # What is strongest inside: the level of the node's own merge. A basin has nothing inside.
+    inside = np.concatenate((np.zeros(len(regions.areas)), regions.levels))
+    within = np.minimum(inside / np.maximum(regions.contrasts, 1e-6), 1)
+    rim, box = _rims(regions), _boxes(regions)
+    sides = (box[:, 2] - box[:, 0]) * 2 + (box[:, 3] - box[:, 1]) * 2  # of the bounding box
+    along_border = np.minimum(rim / sides, 1)
+    extent = areas / ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]))
+    scores = regions.contrasts * (1 - within) ** settings.inside
+    scores = scores * (1 - along_border) ** settings.border * extent**settings.extent
+    share = areas / (height * width)
+    possible = (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
+    return np.where(possible, scores, 0.0)
+
+
+def best_disjoint(regions: Regions, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The nodes of the largest total value among all sets in which no node lies within another, ascending.
+
+    A node is taken rather than its parts where it is worth at least as much as the best of them together.
+    """
+    count = len(regions.areas)
+    best = values.copy()
+    whole = np.ones(len(values), bool)
+    for number, (one, other) in enumerate(regions.merges.tolist()):
+        parts = best[one] + best[other]
+        if parts > best[count + number]:
+            best[count + number], whole[count + number] = parts, False
+    chosen, open_nodes = [], [len(values) - 1]
+    while open_nodes:
+        node = open_nodes.pop()
+        if whole[node]:
+            chosen.append(node)
+        else:
+            open_nodes += regions.merges[node - count].tolist()
+    return np.sort(np.array(chosen, np.int64))
+
+
+def _rims(regions: Regions) -> NDArray[np.int64]:
+    """(B + M,) pixel sides of each node on the image's border."""
+    basins = regions.basins
+    sides = np.concatenate((basins[0], basins[-1], basins[:, 0], basins[:, -1]))
+    return regions.gathered(np.bincount(sides, minlength=len(regions.areas)))
+
+
+def _boxes(regions: Regions) -> NDArray[np.int64]:
+    """(B + M, 4) first row, first column, last row + 1, last column + 1 of each node."""
+    count = len(regions.areas)
+    first = np.full((count, 2), max(regions.basins.shape))
+    last = np.zeros((count, 2), np.int64)
+    rows, columns = np.indices(regions.basins.shape)
+    for axis, places in enumerate((rows, columns)):
+        np.minimum.at(first[:, axis], regions.basins.ravel(), places.ravel())
+        np.maximum.at(last[:, axis], regions.basins.ravel(), places.ravel() + 1)
+    return np.concatenate((regions.gathered(first, np.minimum), regions.gathered(last, np.maximum)), axis=1)

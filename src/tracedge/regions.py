@@ -1,0 +1,198 @@
+"""Closed regions of an edge map: watershed basins, and the order in which they merge when weak borders give way.
+
+An edge map has gaps, and a region that leaks through one gap is no region. So basins of the watershed, whose borders are closed, are
+merged two by two, the pair with the weakest common border first; strength is the mean over the whole border, so a gap counts
+for its length only. The result is a hierarchy (Arbelaez et al., 2011, without orientations): cut it at a level, and the
+borders that are left are at least that strong.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.sparse import csr_array
+from skimage.segmentation import watershed
+
+from tracedge.errors import DataError
+
+_SMOOTHING = 1.0  # pixels: a minimum of the smoothed map starts a basin
+_FLAT = 1 / 255  # differences of height below this start no basin of their own
+_FAINT = 0.05  # edges from here on make ground fall away from them,
+_FAR, _FALL = 16.0, 0.25  # over so many pixels, by so much
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The hierarchy of one edge map.
+
+    basins: int32 (H, W), the number 0..B-1 of each pixel's basin. areas: (B,) pixels. merges: int (M, 2), the two nodes that
+    merge m makes into node B + m; basins are the nodes 0..B-1. levels: (M,) ascending, the strength in [0, 1] of the
+    border that each merge gives up. M = B - 1: the last node is the whole image. contrasts: (B + M,) mean edge along the
+    whole contour of each node, the image's own border apart.
+    """
+
+    basins: NDArray[np.int32]
+    areas: NDArray[np.int64]
+    merges: NDArray[np.int64]
+    levels: NDArray[np.float64]
+    contrasts: NDArray[np.float64]
+
+    def at_level(self, level: float) -> NDArray[np.int64]:
+        """(B,) the region of each basin, numbered from 0, when borders weaker than `level` have given way."""
+        count = len(self.areas)
+        top = self.parents()
+        gone = count + int(np.searchsorted(self.levels, level, side="left"))
+        top[top >= gone] = np.flatnonzero(top >= gone)  # merges at this level or above do not happen
+        for node in range(len(top) - 1, -1, -1):  # a parent's number is larger than its children's
+            top[node] = top[top[node]]
+        return np.unique(top[:count], return_inverse=True)[1]
+
+    def parents(self) -> NDArray[np.int64]:
+        """(B + M,) the node that each node merges into; the last one's is itself."""
+        count = len(self.areas)
+        parents = np.arange(count + len(self.merges))
+        parents[self.merges.ravel()] = np.repeat(np.arange(count, len(parents)), 2)
+        return parents
+
+    def gathered(self, values: NDArray[Any], join: np.ufunc = np.add) -> NDArray[Any]:
+        """(B + M, ...) values (B, ...) of basins, joined up the hierarchy: sums, or `np.minimum`, `np.maximum`."""
+        nodes = np.concatenate((values, np.zeros((len(self.merges), *values.shape[1:]), values.dtype)))
+        for number, (one, other) in enumerate(self.merges.tolist()):
+            nodes[len(values) + number] = join(nodes[one], nodes[other])
+        return nodes
+
+    def members(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(K, B) whether each basin lies in each of K nodes."""
+        parents, inside = self.parents(), np.zeros((len(nodes), len(self.areas) + len(self.merges)), bool)
+        inside[np.arange(len(nodes)), nodes] = True
+        for node in range(inside.shape[1] - 2, -1, -1):  # from the root down
+            inside[:, node] |= inside[:, parents[node]]
+        return inside[:, : len(self.areas)]
+
+    def labels_at_level(self, level: float) -> NDArray[np.int64]:
+        """(H, W) the region of each pixel, numbered from 0."""
+        return self.at_level(level)[self.basins]
+
+    def shares(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(K, B) mean of each of K maps (K, h, w) over each basin; a coarser map is spread over the image's pixels."""
+        height, width = self.basins.shape
+        rows = np.arange(height) * maps.shape[1] // height
+        columns = np.arange(width) * maps.shape[2] // width
+        cells = (rows[:, None] * maps.shape[2] + columns[None]).ravel()
+        weights = (1 / self.areas[self.basins.ravel()]).astype(np.float32)
+        shape = (len(self.areas), maps.shape[1] * maps.shape[2])
+        return (csr_array((weights, (self.basins.ravel(), cells)), shape) @ maps.reshape(len(maps), -1).T).T
+
+
+def closed_regions(edges: NDArray[np.float32]) -> Regions:
+    """The hierarchy of closed regions of an edge map (H, W) in [0, 1].
+
+    Raises:
+        DataError: no finite float map (H, W) in [0, 1].
+
+    >>> wall = np.zeros((9, 16), np.float32)
+    >>> wall[:, 8] = 1
+    >>> wall[4, 8] = 0  # a gap
+    >>> closed_regions(wall).at_level(0.5).max() + 1
+    2
+    """
+    is_map = edges.ndim == 2 and edges.dtype.kind == "f" and edges.size > 0
+    if not (is_map and edges.min() >= 0 and edges.max() <= 1):
+        raise DataError(f"closed regions are those of a float map (H, W) in [0, 1], got {edges.dtype} {edges.shape}.")
+    basins = _basins(edges)
+    areas = np.bincount(basins.ravel())
+    merges, levels, contrasts = _merge_weakest_first(len(areas), *_borders(basins, edges))
+    return Regions(basins, areas, merges, levels, contrasts)
+
+
+def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Watershed basins (H, W) from 0.
+
+    A pixel on the ridge between two goes to the one on its left or above it: an edge map marks the last pixel of an object, as
+    `tracedge.metrics.edges.instance_boundaries` does.
+    """
+    smooth = gaussian_filter(edges.astype(np.float32), _SMOOTHING, mode="nearest")
+    # Ground falls away from the edges, so that a narrow gap in one is a saddle, and its two sides are two basins.
+    depth = gaussian_filter(distance_transform_edt(smooth <= _FAINT), _SMOOTHING, mode="nearest")
+    height = smooth - _FALL * np.minimum(depth / _FAR, 1)
+    basins = watershed(np.round(height / _FLAT).astype(np.int32), watershed_line=True).astype(np.int32)
+    if not basins.any():  # flat: a watershed without a minimum
+        return np.zeros(edges.shape, np.int32)
+    while (open_pixels := basins == 0).any():
+        around = np.pad(basins, 1)
+        for beside in (around[1:-1, :-2], around[:-2, 1:-1], around[1:-1, 2:], around[2:, 1:-1]):
+            basins = np.where(open_pixels & (basins == 0), beside, basins)
+    return np.unique(basins, return_inverse=True)[1].astype(np.int32).reshape(edges.shape)
+
+
+def _borders(
+    basins: NDArray[np.int32], edges: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Pairs (P, 2) of touching basins, the sum of the edge along each border, and its length in pixel sides."""
+    pairs, strengths = [], []
+    for first, second in (
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+    ):
+        differ = basins[first] != basins[second]
+        pairs.append(np.stack((basins[first][differ], basins[second][differ]), axis=1))
+        strengths.append(np.maximum(edges[first][differ], edges[second][differ]))
+    sides = np.sort(np.concatenate(pairs), axis=1).astype(np.int64)
+    count = int(basins.max()) + 1
+    keys, inverse = np.unique(sides[:, 0] * count + sides[:, 1], return_inverse=True)
+    sums = np.bincount(inverse, np.concatenate(strengths).astype(np.float64), len(keys))
+    return np.stack((keys // count, keys % count), axis=1), sums, np.bincount(inverse, minlength=len(keys))
+
+
+def _merge_weakest_first(
+    count: int, pairs: NDArray[np.int64], sums: NDArray[np.float64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Merges (M, 2), their levels, ascending, and the contrast of all nodes. Among equals the lowest numbers go first."""
+    borders: list[dict[int, list[float]] | None] = [{} for _ in range(count)]
+    heap: list[tuple[float, int, int]] = []
+    for (one, other), total, length in zip(pairs.tolist(), sums.tolist(), lengths.tolist(), strict=True):
+        borders[one][other] = borders[other][one] = [total, length]  # type: ignore[index]
+        heap.append((total / length, one, other))
+    heapq.heapify(heap)
+    contrasts = [_mean_border(known) for known in borders if known is not None]
+    merges, levels, level = [], [], 0.0
+    while heap:
+        strength, one, other = heapq.heappop(heap)
+        if borders[one] is None or borders[other] is None:
+            continue  # merged away meanwhile: its border lives on under another number
+        level = max(level, strength)
+        merges.append((one, other))
+        levels.append(level)
+        new = len(borders)
+        joined = _joined(borders, one, other)
+        borders[one] = borders[other] = None
+        borders.append(joined)
+        contrasts.append(_mean_border(joined))
+        for neighbour, (total, length) in joined.items():
+            borders[neighbour][new] = joined[neighbour]  # type: ignore[index]
+            heapq.heappush(heap, (total / length, neighbour, new))
+    return np.array(merges, np.int64).reshape(-1, 2), np.array(levels), np.array(contrasts)
+
+
+def _joined(borders: list[dict[int, list[float]] | None], one: int, other: int) -> dict[int, list[float]]:
+    """The borders of two nodes that become one; their neighbours forget the two."""
+    joined: dict[int, list[float]] = {}
+    for node, twin in ((one, other), (other, one)):
+        for neighbour, (total, length) in (borders[node] or {}).items():
+            if neighbour == twin:
+                continue
+            borders[neighbour].pop(node)  # type: ignore[union-attr]
+            known = joined.setdefault(neighbour, [0.0, 0.0])
+            known[0] += total
+            known[1] += length
+    return joined
+
+
+def _mean_border(known: dict[int, list[float]]) -> float:
+    length = sum(part[1] for part in known.values())
+    return sum(part[0] for part in known.values()) / length if length else 0.0

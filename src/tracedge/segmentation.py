@@ -1,0 +1,171 @@
+"""A photo in, instances out: edges, then masks straight from them, or proposals that the edges cut, grow and merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pil
+
+from tracedge.errors import SettingsError
+from tracedge.images import ImageSource, load_image
+from tracedge.instances import Instances
+from tracedge.maps import EdgeMap
+from tracedge.propagation import PropagationSettings, boundary_guided_propagation
+from tracedge.proposals.from_edges import FromEdgesSettings, instances_from_edges
+
+class PredictsEdges(Protocol):
+    """What is asked of an `EdgePredictor` or `EdgeTeacher`."""
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+    def __call__(self, image: Any, /) -> Any: ...
+
+
+class Proposes(Protocol):
+    """Masks of an image, before any edges: a `Proposer` of `tracedge.proposals.from_features`, or any other."""
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+    def __call__(self, image: NDArray[np.uint8], /) -> Instances: ...
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How edges become instances.
+
+    bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap; otherwise each pixel goes to
+    the mask of the highest score. max_side: edges larger than this, in pixels, are made smaller before masks are made of
+    them, and the masks larger again. from_edges, propagation: of the two steps.
+    """
+
+    bgp: bool = True
+    overlapping: bool = False
+    max_side: int = 1024
+    from_edges: FromEdgesSettings = field(default_factory=FromEdgesSettings)
+    propagation: PropagationSettings = field(default_factory=PropagationSettings)
+
+    def __post_init__(self) -> None:
+        if self.max_side < 32:
+            raise SettingsError(f"max_side is at least 32 pixels, got {self.max_side}")
+
+
+def segment(edges: EdgeMap, proposals: Instances | None = None, settings: SegmentSettings | None = None) -> Instances:
+    """Instances of one image from its edges.
+
+    Args:
+        edges: of the image, from a teacher or a student.
+        proposals: masks of the same image to cut, grow and merge by the edges; None: closed regions of the edges themselves.
+        settings: see `SegmentSettings`.
+
+    Returns:
+        Instances of the image's size, the best score first; unless settings say otherwise they do not overlap.
+
+    Raises:
+        DataError: proposals of another size than the image.
+
+    >>> wall = np.zeros((48, 64), np.float32)
+    >>> wall[8:40, [10, 30, 31, 52]] = wall[[8, 39], 10:53] = 1  # two boxes side by side
+    >>> len(segment(EdgeMap(wall)))
+    2
+    """
+    settings = settings or SegmentSettings()
+    if proposals is not None and not settings.bgp:
+        found = proposals
+    else:
+        small = _fitted(edges.edges, settings.max_side)
+        if proposals is None:
+            found = instances_from_edges(small, settings.from_edges)
+        else:
+            scale = (small.size / edges.edges.size) if small.size else 1.0
+            propagation = replace(settings.propagation, min_area=round(settings.propagation.min_area * scale))
+            found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation)
+        found = _resized(found, edges.shape)
+    found = found if settings.overlapping else found.non_overlapping()
+    return found.sorted()
+
+
+class Segmenter:
+    """Instances of photos: an edge predictor, and what makes masks of its edges.
+
+    >>> segmenter = Segmenter.from_pretrained("mini")
+    >>> segmenter(np.zeros((48, 64, 3), np.uint8)).shape
+    (48, 64)
+    """
+
+    def __init__(
+        self, predictor: PredictsEdges, proposer: Proposes | None = None, settings: SegmentSettings | None = None
+    ) -> None:
+        """proposer: where masks come from; None: the edges themselves."""
+        self.predictor, self.proposer, self.settings = predictor, proposer, settings or SegmentSettings()
+
+    @classmethod
+    def from_pretrained(cls, name: str = "mini", *, settings: SegmentSettings | None = None, **options: Any) -> Segmenter:
+        """On the student `name`, loaded as `EdgePredictor.from_pretrained(name, **options)` does; masks from its edges."""
+        from tracedge.student.predictor import EdgePredictor
+
+        return cls(EdgePredictor.from_pretrained(name, **options), settings=settings)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the instances depend on, of JSON's types."""
+        proposals = self.proposer.provenance if self.proposer is not None else {"proposals": "edges"}
+        return {"edges": self.predictor.provenance, "proposals": proposals, "segment": asdict(self.settings)}
+
+    @overload
+    def __call__(self, images: ImageSource, proposals: Instances | None = None) -> Instances: ...
+    @overload
+    def __call__(
+        self, images: list[ImageSource], proposals: Sequence[Instances | None] | None = None
+    ) -> list[Instances]: ...
+    def __call__(
+        self, images: ImageSource | list[ImageSource], proposals: Instances | Sequence[Instances | None] | None = None
+    ) -> Instances | list[Instances]:
+        """Instances of an image (a path, PIL image or array), or of each of a list of them.
+
+        proposals: masks of the image, or of each, from elsewhere; they are taken instead of the proposer's.
+        """
+        if not isinstance(images, list):
+            return self([images], [proposals] if isinstance(proposals, Instances) else None)[0]
+        pixels = [load_image(image) for image in images]
+        given = proposals if isinstance(proposals, Sequence) else [None] * len(images)
+        edges: Sequence[EdgeMap] = self.predictor(pixels)
+        return [
+            self._segmented(image, found, masks) for image, found, masks in zip(pixels, edges, given, strict=True)
+        ]
+
+    def _segmented(self, image: NDArray[np.uint8], edges: EdgeMap, proposals: Instances | None) -> Instances:
+        if proposals is None and self.proposer is not None:
+            proposals = self.proposer(image)
+        return segment(edges, proposals, self.settings)
+
+
+def _fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
+    """The map, made smaller with antialiasing if its long side is above `max_side`."""
+    scale = max_side / max(edges.shape)
+    if scale >= 1:
+        return edges
+    height, width = (max(1, round(side * scale)) for side in edges.shape)
+    small = torch.nn.functional.interpolate(
+        torch.from_numpy(edges.copy())[None, None], (height, width), mode="bilinear", antialias=True
+    )
+    return small[0, 0].clamp(0, 1).numpy()
+
+
+def _resized(instances: Instances, image_hw: tuple[int, ...]) -> Instances:
+    """The masks at another size: smaller by nearest pixels, larger with smooth outlines; what vanishes is dropped."""
+    if instances.shape == image_hw:
+        return instances
+    height, width = image_hw
+    larger = height > instances.shape[0]
+    masks = np.zeros((len(instances), height, width), bool)
+    for number, mask in enumerate(instances.masks):
+        picture = Pil.fromarray(mask.astype(np.uint8) * 255)
+        resample = Pil.Resampling.BILINEAR if larger else Pil.Resampling.NEAREST
+        masks[number] = np.asarray(picture.resize((width, height), resample)) >= 128
+    kept = masks.any(axis=(1, 2))
+    return Instances(masks[kept], instances.scores[kept], instances.settings)

@@ -1,0 +1,64 @@
+"""Masks straight from edges: objects, not background, not parts."""
+
+import numpy as np
+import pytest
+from tracedge.datasets.scenes import draw_scene
+from tracedge.errors import SettingsError
+from tracedge.instances import Instances, pairwise_iou
+from tracedge.metrics.edges import instance_boundaries
+from tracedge.proposals.from_edges import FromEdgesSettings, best_disjoint, instances_from_edges
+from tracedge.regions import closed_regions
+
+
+def test_oracle_edges_of_a_scene_give_its_objects():
+    scene = draw_scene(900_001, 192)
+    edges = instance_boundaries(scene.labels.astype(np.int32)).astype(np.float32)
+    found = instances_from_edges(edges)
+    truth = Instances.from_labels(scene.labels)
+    large = truth.areas > 200
+    assert pairwise_iou(truth.masks, found.masks).max(axis=1)[large].min() > 0.9
+
+
+def test_background_comes_after_objects_and_nothing_overlaps():
+    edges = np.zeros((60, 80), np.float32)
+    edges[10:40, [10, 30, 50]] = edges[[10, 39], 10:51] = 0.8
+    found = instances_from_edges(edges)
+    assert found.masks.sum(axis=0).max() == 1
+    assert not found.masks[:2, 0, 0].any()
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_a_faint_line_inside_does_not_split_an_object_and_a_strong_one_does():
+    edges = np.zeros((60, 80), np.float32)
+    edges[10:50, [10, 60]] = edges[[10, 49], 10:61] = 0.9
+    edges[10:50, 35] = 0.1
+    assert instances_from_edges(edges).masks[0][30, [20, 50]].all()
+    edges[10:50, 35] = 0.9
+    first, second = instances_from_edges(edges).masks[:2, 30][:, [20, 50]]
+    assert (first != second).all()
+
+
+def test_no_edges_give_no_instances():
+    assert len(instances_from_edges(np.zeros((20, 24), np.float32))) == 0
+
+
+def test_the_best_set_of_nodes_is_the_best_of_all_sets():
+    rng = np.random.default_rng(0)
+    regions = closed_regions(rng.random((6, 7), dtype=np.float32))
+    values = rng.random(len(regions.areas) + len(regions.merges))
+    members = regions.members(np.arange(len(values)))
+
+    def best_within(node):
+        if node < len(regions.areas):
+            return values[node]
+        return max(values[node], sum(best_within(child) for child in regions.merges[node - len(regions.areas)]))
+
+    chosen = best_disjoint(regions, values)
+    assert members[chosen].sum(axis=0).max() == 1
+    assert values[chosen].sum() == pytest.approx(best_within(len(values) - 1))
+
+
+@pytest.mark.parametrize("wrong", [{"min_area": -1.0}, {"max_area": 2.0}, {"border": np.inf}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(SettingsError, match="masks from edges"):
+        FromEdgesSettings(**wrong)

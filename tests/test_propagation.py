@@ -1,0 +1,103 @@
+"""BGP: merged objects come apart, fragments come together, and nothing is left along the edges."""
+
+import numpy as np
+import pytest
+from tracedge.datasets.scenes import draw_scene
+from tracedge.errors import DataError, SettingsError
+from tracedge.instances import Instances, pairwise_iou
+from tracedge.metrics.edges import instance_boundaries
+from tracedge.propagation import PropagationSettings, boundary_guided_propagation, merged
+
+
+def oracle_edges(labels):
+    return instance_boundaries(labels.astype(np.int32)).astype(np.float32)
+
+
+def touching_boxes(count):
+    """`count` boxes side by side: labels (64, 20 count + 24)."""
+    labels = np.zeros((64, 20 * count + 24), np.int32)
+    for number in range(count):
+        labels[14:50, 12 + 20 * number : 32 + 20 * number] = number + 1
+    return labels
+
+
+@pytest.mark.parametrize("separate", ["regions", "components"])
+def test_one_mask_of_k_touching_objects_becomes_k(separate):
+    labels = touching_boxes(4)
+    merged_mask = Instances((labels > 0)[None])
+    found = boundary_guided_propagation(oracle_edges(labels), merged_mask, PropagationSettings(separate=separate))
+    truth = Instances.from_labels(labels)
+    overlap = pairwise_iou(truth.masks, found.masks)
+    assert len(found) == 4
+    assert overlap.max(axis=1).min() > 0.95
+    assert sorted(overlap.argmax(axis=1)) == [0, 1, 2, 3]
+
+
+def test_touching_objects_of_a_scene_come_apart():
+    scene = draw_scene(900_001, 192)
+    truth = Instances.from_labels(scene.labels)
+    found = boundary_guided_propagation(oracle_edges(scene.labels), Instances((scene.labels > 0)[None]))
+    large = truth.areas > 200
+    assert pairwise_iou(truth.masks, found.masks).max(axis=1)[large].min() > 0.95
+
+
+def test_fragments_of_one_object_become_one():
+    labels = touching_boxes(1)
+    object_mask = labels == 1
+    halves = np.stack([object_mask, object_mask])
+    halves[0, :, 23:] = False  # they share a strip
+    halves[1, :, :20] = False
+    found = boundary_guided_propagation(oracle_edges(labels), Instances(halves, [0.9, 0.5]))
+    assert len(found) == 1
+    assert pairwise_iou(object_mask[None], found.masks)[0, 0] > 0.95
+    assert 0.5 < found.scores[0] < 0.9
+
+
+def test_groups_merge_above_the_threshold_only_and_until_nothing_changes():
+    areas = np.ones(12, np.int64)
+    members = np.zeros((4, 12), bool)
+    members[0, :6], members[1, 2:8] = True, True  # 4 of 8 shared: 0.5
+    members[2, 1:8] = True  # 6 of 7 with the second
+    members[3, 9:] = True
+    assert merged(members[:2], areas, 0.5) == [[0], [1]]
+    assert merged(members, areas, 0.5) == [[0, 1, 2], [3]]  # the second and third together are near enough to the first
+
+
+def test_pixels_on_the_edges_belong_to_an_object():
+    labels = touching_boxes(2)
+    found = boundary_guided_propagation(oracle_edges(labels), Instances((labels > 0)[None])).non_overlapping()
+    between = found.to_labels()[20:44, 14:50]
+    assert (between > 0).all()  # no moat along the common border
+
+
+def test_no_edges_leave_a_mask_whole():
+    mask = np.zeros((1, 40, 48), bool)
+    mask[0, 10:30, 10:30] = True
+    found = boundary_guided_propagation(np.zeros((40, 48), np.float32), Instances(mask), PropagationSettings(min_seed=0))
+    assert len(found) == 1
+
+
+def test_no_proposals_and_tiny_ones_give_no_instances():
+    edges = np.zeros((40, 48), np.float32)
+    assert len(boundary_guided_propagation(edges, Instances.empty((40, 48)))) == 0
+    dot = np.zeros((1, 40, 48), bool)
+    dot[0, 3, 3] = True
+    assert len(boundary_guided_propagation(edges, Instances(dot))) == 0
+
+
+def test_two_runs_are_equal():
+    scene = draw_scene(900_003, 128)
+    runs = [boundary_guided_propagation(oracle_edges(scene.labels), Instances((scene.labels > 0)[None])) for _ in range(2)]
+    assert (runs[0].masks == runs[1].masks).all()
+    assert runs[0].scores.tolist() == runs[1].scores.tolist()
+
+
+def test_masks_of_another_image_are_refused():
+    with pytest.raises(DataError, match="must be of one image"):
+        boundary_guided_propagation(np.zeros((8, 8), np.float32), Instances(np.ones((1, 8, 9), bool)))
+
+
+@pytest.mark.parametrize("wrong", [{"level": 1.5}, {"grid": 0}, {"beta": np.nan}, {"steps": True}, {"separate": "x"}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        PropagationSettings(**wrong)

@@ -1,0 +1,215 @@
+"""Photos to instances: from Python and from the command line, resumable, named errors, equal bytes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tracedge.cli import app
+from tracedge.datasets.scenes import draw_scene
+from tracedge.errors import DataError, SettingsError
+from tracedge.export.coco_reader import read_coco
+from tracedge.export.labels import write_labels
+from tracedge.instances import Instances, pairwise_iou
+from tracedge.maps import EdgeMap
+from tracedge.segmentation import Segmenter, SegmentSettings, segment
+from typer.testing import CliRunner
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Two scenes, not square: images/ and masks/."""
+    root = tmp_path_factory.mktemp("scenes")
+    for folder in ("images", "masks"):
+        (root / folder).mkdir()
+    for seed in (900_001, 900_003):
+        scene = draw_scene(seed, 96)
+        Image.fromarray(scene.image[:80]).save(root / "images" / f"{seed}.png")
+        Image.fromarray(scene.labels[:80]).save(root / "masks" / f"{seed}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def segmented(scenes, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    formats = ("npz", "yolo", "geojson", "overlay", "results", "label-studio")
+    result = run("segment", scenes / "images", "-o", out, *(word for name in formats for word in ("--format", name)))
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def two_boxes():
+    edges = np.zeros((60, 80), np.float32)
+    edges[10:40, [10, 30, 50]] = edges[[10, 39], 10:51] = 0.8
+    return EdgeMap(edges)
+
+
+def test_segment_gives_closed_regions_best_first():
+    found = segment(two_boxes())
+    assert len(found) == 2
+    assert found.shape == (60, 80)
+    assert found.masks.sum(axis=0).max() == 1
+
+
+def test_proposals_are_cut_by_the_edges_and_without_bgp_they_are_not():
+    one = np.zeros((1, 60, 80), bool)
+    one[0, 11:39, 11:50] = True
+    proposals = Instances(one)
+    assert len(segment(two_boxes(), proposals)) == 2
+    assert (segment(two_boxes(), proposals, SegmentSettings(bgp=False)).masks == one).all()
+
+
+def test_large_images_are_worked_on_small_and_come_back_whole():
+    edges = np.asarray(two_boxes().edges).repeat(10, axis=0).repeat(10, axis=1)
+    small, large = segment(two_boxes()), segment(EdgeMap(edges), settings=SegmentSettings(max_side=80))
+    assert large.shape == (600, 800)
+    ours = small.masks.repeat(10, axis=1).repeat(10, axis=2)
+    assert pairwise_iou(ours, large.masks).max(axis=1).min() > 0.9
+
+
+def test_overlap_is_kept_on_request_only():
+    halves = np.zeros((2, 60, 80), bool)
+    halves[0, 5:30, 5:40], halves[1, 5:30, 30:70] = True, True
+    keep = SegmentSettings(bgp=False, overlapping=True)
+    assert segment(two_boxes(), Instances(halves), keep).masks.sum(axis=0).max() == 2
+    assert segment(two_boxes(), Instances(halves), SegmentSettings(bgp=False)).masks.sum(axis=0).max() == 1
+
+
+def test_proposals_of_another_image_are_refused():
+    with pytest.raises(DataError, match="must be of one image"):
+        segment(two_boxes(), Instances(np.ones((1, 8, 8), bool)))
+    with pytest.raises(SettingsError, match="max_side"):
+        SegmentSettings(max_side=8)
+
+
+def test_segmenter_answers_to_one_image_and_to_a_list(scenes):
+    segmenter = Segmenter.from_pretrained("mini")
+    files = sorted(str(file) for file in (scenes / "images").iterdir())
+    one, many = segmenter(files[0]), segmenter(files)
+    assert [found.shape for found in many] == [(80, 96), (80, 96)]
+    assert (one.masks == many[0].masks).all()
+    assert segmenter.provenance["proposals"] == {"proposals": "edges"}
+    given = Instances(np.ones((1, 80, 96), bool))
+    assert len(segmenter(files[:1], [given])) == 1
+
+
+def test_label_map_coco_and_npz_say_the_same(segmented, scenes):
+    coco = read_coco(segmented / "instances.json")
+    assert [image.file_name for image in coco.images.values()] == ["900001.png", "900003.png"]
+    for image in coco.images.values():
+        labels = np.asarray(Image.open(segmented / image.file_name.replace(".png", ".instances.png")))
+        assert labels.dtype == np.uint16
+        assert labels.shape == (80, 96)
+        found = coco.instances(image.id)
+        assert (found.to_labels() == labels).all()
+        assert len(found) > 0
+        assert (np.diff(found.scores) <= 0).all()
+
+
+def test_every_format_is_written(segmented):
+    names = {path.name for path in segmented.iterdir() if not path.name.startswith(".")}
+    both = {f"{stem}{end}" for stem in (900_001, 900_003) for end in (
+        ".instances.png", ".instances.npz", ".txt", ".geojson", ".instances.overlay.png")}
+    together = {"instances.json", "results.json", "label_studio.json", "data.yaml", "manifest.jsonl", "settings.json"}
+    assert names == both | together
+
+
+def test_two_runs_give_equal_bytes(segmented, scenes, tmp_path):
+    assert run("segment", scenes / "images", "-o", tmp_path).exit_code == 0
+    for name in ("900001.instances.png", "900003.instances.png", "instances.json"):
+        assert (tmp_path / name).read_bytes() == (segmented / name).read_bytes()
+
+
+def test_a_rerun_skips_and_a_broken_photo_is_named(scenes, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for file in (scenes / "images").iterdir():
+        (photos / file.name).write_bytes(file.read_bytes())
+    (photos / "broken.png").write_bytes(b"no picture")
+    first = run("segment", photos, "-o", out)
+    assert first.exit_code == 1
+    assert "2 done, 0 skipped, 1 failed" in first.output
+    assert "broken.png" in first.output
+    assert len(read_coco(out / "instances.json")) == 2
+    again = run("segment", photos, "-o", out)
+    assert "0 done, 2 skipped, 1 failed" in again.output
+    assert len(read_coco(out / "instances.json")) == 2
+
+
+@pytest.mark.parametrize("as_what", ["folder", "coco"])
+def test_refine_improves_one_mask_of_everything(scenes, segmented, tmp_path, as_what):
+    masks = tmp_path / "masks"
+    for file in (scenes / "masks").iterdir():
+        labels = np.asarray(Image.open(file))
+        write_labels(masks / file.name, Instances((labels > 0)[None]))
+    source = segmented / "instances.json" if as_what == "coco" else masks
+    result = run("refine", source, "--images", scenes / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    coco = read_coco(tmp_path / "out" / "instances.json")
+    assert sum(len(coco.instances(image)) for image in coco.images) > 2
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.instances.png")) == [
+        "900001.instances.png",
+        "900003.instances.png",
+    ]
+
+
+def test_maskcut_on_the_mini_model_runs_offline(scenes, tmp_path):
+    result = run("segment", scenes / "images" / "900001.png", "-o", tmp_path, "--proposals", "maskcut", "--no-bgp")
+    assert result.exit_code == 0, result.output
+    assert len(read_coco(tmp_path / "instances.json")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--proposals", "nothing"), "no file or folder of masks"),
+        (("--format", "xml"), "unknown format"),
+    ],
+)
+def test_wrong_use_is_a_sentence_before_any_work(scenes, tmp_path, arguments, says):
+    result = run("segment", scenes / "images", "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2 or isinstance(result.exception, SettingsError)
+    assert says in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_that_do_not_fit_their_photo_are_a_failure_of_that_photo(scenes, tmp_path):
+    masks = tmp_path / "masks"
+    write_labels(masks / "900001.png", Instances(np.ones((1, 10, 10), bool)))
+    write_labels(masks / "900003.png", Instances(np.ones((1, 80, 96), bool)))
+    result = run("refine", masks, "--images", scenes / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "1 done, 0 skipped, 1 failed" in result.output
+    assert "900001.png" in result.output
+
+
+def test_evaluate_instances_scores_files_and_ways(scenes, segmented, tmp_path):
+    report = tmp_path / "report.json"
+    result = run("evaluate", "instances", "--truth", scenes, "--pred", segmented / "instances.json", "--json", report)
+    assert result.exit_code == 0, result.output
+    content = json.loads(report.read_text())
+    assert {"ap", "ap50", "ar100", "boundary_ap", "touching_separated"} <= content.keys()
+    assert 0 < content["ap"] <= content["ap50"] <= 1
+
+    result = run("evaluate", "instances", "--truth", scenes, "--proposals", scenes / "masks", "--limit", 1)
+    assert result.exit_code == 0, result.output
+    for row in ("masks |", "masks + BGP, Canny edges", "masks + BGP, our edges", "straight from our edges"):
+        assert row in result.output
+
+
+def test_the_truth_scores_one_as_coco_too(scenes, tmp_path):
+    from tracedge.export.coco import write_coco
+
+    images = sorted((scenes / "masks").iterdir())
+    labels = [np.asarray(Image.open(file)) for file in images]
+    records = [(number, file.name, Instances.from_labels(array)) for number, (file, array) in enumerate(zip(images, labels, strict=True), 1)]
+    write_coco(tmp_path / "truth.json", records)
+    report = tmp_path / "report.json"
+    result = run("evaluate", "instances", "--truth", tmp_path / "truth.json", "--pred", tmp_path / "truth.json", "--json", report)
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path(report).read_text())["ap"] == 1
