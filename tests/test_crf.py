@@ -100,6 +100,17 @@ def test_the_crf_decides_as_mean_field_over_all_pairs_of_pixels_does(noise):
     assert (ours == theirs).mean() >= (1 if noise <= 4 else 0.97)
 
 
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_smoothing_alone_is_exact_up_to_the_border(iterations):
+    """With a strong pull each way many pixels are nearly undecided: a wrong normalisation or start would turn them."""
+    settings = CrfSettings(iterations=iterations, smooth_weight=25, bilateral_weight=0)
+    masks = np.random.default_rng(5).random((12, *HW)) < 0.5
+    exact = np.stack([brute_force(picture(0), mask, settings) for mask in masks])
+    sure = abs(exact - 0.5) > 1e-3
+    assert sure.mean() > 0.99
+    assert np.array_equal(refine_masks(picture(0), masks, settings)[sure], exact[sure] > 0.5)
+
+
 def test_after_one_iteration_the_crf_still_decides_as_brute_force():
     """Before the fixed point, where a wrong weight or normalisation would show."""
     image, mask = picture(4), noisy(DISC, 0.35)

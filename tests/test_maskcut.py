@@ -37,6 +37,16 @@ def test_the_cut_is_the_dense_solvers_with_tokens_of_zero_features_too(side, noi
     assert np.array_equal(ours, second_eigenvector(graph))
 
 
+def test_tokens_tied_to_all_alike_fall_on_the_right_side_of_the_mean_by_less_than_fp32_can_tell():
+    """Theirs is the mean / (1 - eigenvalue), and with edges of 1e-7 the eigenvalue is about as small."""
+    features, _ = scene((12, 12), ((4, 4, 3), (9, 9, 2)), noise=0)
+    tokens = features.reshape(144, -1)
+    tokens[np.random.default_rng(0).permutation(144)[:25]] = 0
+    graph = similarity_graph(tokens, 0.15, epsilon=1e-7)
+    ours, theirs = second_eigenvector(graph), dense_cut(graph)
+    assert np.array_equal(ours > ours.mean(), theirs > theirs.mean())
+
+
 def test_where_lanczos_does_not_converge_the_dense_solver_steps_in(monkeypatch):
     graph = similarity_graph(scene(noise=0.8)[0].reshape(-1, 48), 0.15)
     fast = second_eigenvector(graph)

@@ -28,9 +28,9 @@ def scenes(tmp_path_factory):
     for folder in ("images", "masks"):
         (root / folder).mkdir()
     for seed in (900_001, 900_003):
-        scene = draw_scene(seed, 96)
-        Image.fromarray(scene.image[:80]).save(root / "images" / f"{seed}.png")
-        Image.fromarray(scene.labels[:80]).save(root / "masks" / f"{seed}.png")
+        scene = draw_scene(seed, 160)
+        Image.fromarray(scene.image[:144]).save(root / "images" / f"{seed}.png")
+        Image.fromarray(scene.labels[:144]).save(root / "masks" / f"{seed}.png")
     return root
 
 
@@ -91,10 +91,10 @@ def test_segmenter_answers_to_one_image_and_to_a_list(scenes):
     segmenter = Segmenter.from_pretrained("mini")
     files = sorted(str(file) for file in (scenes / "images").iterdir())
     one, many = segmenter(files[0]), segmenter(files)
-    assert [found.shape for found in many] == [(80, 96), (80, 96)]
+    assert [found.shape for found in many] == [(144, 160), (144, 160)]
     assert (one.masks == many[0].masks).all()
     assert segmenter.provenance["proposals"] == {"proposals": "edges"}
-    given = Instances(np.ones((1, 80, 96), bool))
+    given = Instances(np.ones((1, 144, 160), bool))
     assert len(segmenter(files[:1], [given])) == 1
 
 
@@ -104,7 +104,7 @@ def test_label_map_coco_and_npz_say_the_same(segmented, scenes):
     for image in coco.images.values():
         labels = np.asarray(Image.open(segmented / image.file_name.replace(".png", ".instances.png")))
         assert labels.dtype == np.uint16
-        assert labels.shape == (80, 96)
+        assert labels.shape == (144, 160)
         found = coco.instances(image.id)
         assert (found.to_labels() == labels).all()
         assert len(found) > 0
@@ -181,7 +181,7 @@ def test_wrong_use_is_a_sentence_before_any_work(scenes, tmp_path, arguments, sa
 def test_masks_that_do_not_fit_their_photo_are_a_failure_of_that_photo(scenes, tmp_path):
     masks = tmp_path / "masks"
     write_labels(masks / "900001.png", Instances(np.ones((1, 10, 10), bool)))
-    write_labels(masks / "900003.png", Instances(np.ones((1, 80, 96), bool)))
+    write_labels(masks / "900003.png", Instances(np.ones((1, 144, 160), bool)))
     result = run("refine", masks, "--images", scenes / "images", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "1 done, 0 skipped, 1 failed" in result.output

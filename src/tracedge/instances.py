@@ -126,14 +126,16 @@ class Instances:
 
     @property
     def inner_points(self) -> NDArray[np.int64]:
-        """(K, 2): row and column of the pixel of each mask that is farthest from its border."""
+        """(K, 2): row and column of the pixel of each mask that is farthest from its border; of several, the middle one."""
         from scipy.ndimage import distance_transform_edt
 
         points = np.zeros((len(self), 2), np.int64)
         for number, (top, left, bottom, right) in enumerate(self.boxes):
             inside = np.pad(self.masks[number, top:bottom, left:right], 1)  # the image ends where the mask does
-            row, column = np.unravel_index(distance_transform_edt(inside).argmax(), inside.shape)
-            points[number] = top + row - 1, left + column - 1
+            distance = distance_transform_edt(inside)
+            farthest = np.argwhere(distance == distance.max())
+            middle = np.square(farthest - farthest.mean(axis=0)).sum(axis=1).argmin()
+            points[number] = farthest[middle] + (top - 1, left - 1)
         return points
 
     def sorted(self) -> Instances:

@@ -18,6 +18,7 @@ from scipy.ndimage import label
 
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, Masks
+from tracedge.objectness import boxes, on_border, shape_factor, small_factor
 from tracedge.regions import Regions, closed_regions
 from tracedge.walk import max_pooled, mean_pooled, walk
 
@@ -34,10 +35,11 @@ class PropagationSettings:
     much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for speed. keep: a region
     belongs to a mask where the walk left more than this share of the mask's largest value. merge_iou: masks that overlap more are one.
     min_area: smaller fragments and masks are dropped, in pixels. min_seed: so are masks grown from less than this share of them.
+    judge: whether scores say how good a mask looks; otherwise they are the proposals' own.
     """
 
     separate: Literal["regions", "components"] = "regions"
-    level: float = 0.25
+    level: float = 0.15
     grid: int = 4
     radius: float = 5.0
     beta: float = 10.0
@@ -46,12 +48,13 @@ class PropagationSettings:
     keep: float = 0.5
     merge_iou: float = 0.5
     min_area: int = 64
-    min_seed: float = 0.25
+    min_seed: float = 0.1
+    judge: bool = True
 
     def __post_init__(self) -> None:
         if self.separate not in ("regions", "components"):
             raise SettingsError(f'separate of the propagation is "regions" or "components", got {self.separate!r}')
-        for name in [field.name for field in fields(self)][1:]:
+        for name in [field.name for field in fields(self)][1:-1]:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
                 raise SettingsError(f"{name} of the propagation is a finite number >= 0, got {value!r}")
@@ -80,7 +83,8 @@ def boundary_guided_propagation(
 
     Returns:
         Instances of (H, W), in the order of the proposals that they come from. Score: the proposal's (of several merged, their
-        mean weighted by area) times the share of the mask that its fragments covered before they grew.
+        mean weighted by area); if `judge`, times the share of the mask that its fragments covered before they grew, and times how
+        much it looks like an object: the mean edge along its contour, and its shape (`tracedge.objectness`).
 
     Raises:
         DataError: edges that are no map in [0, 1], or of another size than the masks.
@@ -109,18 +113,36 @@ def boundary_guided_propagation(
     # 3. From here a mask is a set of basins: bool (F, B).
     within = regions.shares(grown)
     members = within > settings.keep * np.maximum(within.max(axis=1, keepdims=True), 1e-6)
-    # 4. Merge, and weigh what each mask was grown from.
     sizes = fragments.sum(axis=(1, 2))
+    # 4. Merge, and judge.
+    groups = merged(members, regions.areas, settings.merge_iou)
+    basins = np.stack([members[group].any(axis=0) for group in groups])  # (G, B)
+    looks = _looks(basins, regions)
     masks, scores = [], []
-    for group in merged(members, regions.areas, settings.merge_iou):
-        mask = members[group].any(axis=0)[regions.basins]  # (H, W)
-        share = float((mask & fragments[group].any(axis=0)).sum() / mask.sum())
-        if mask.sum() >= settings.min_area and share >= settings.min_seed:
+    for group, inside, look in zip(groups, basins, looks, strict=True):
+        mask = inside[regions.basins]  # (H, W)
+        seed = float((mask & fragments[group].any(axis=0)).sum() / mask.sum())
+        if mask.sum() >= settings.min_area and seed >= settings.min_seed:
             masks.append(mask)
-            scores.append(share * float(np.average(proposals.scores[parents[group]], weights=sizes[group])))
+            given = float(np.average(proposals.scores[parents[group]], weights=sizes[group]))
+            scores.append(given * (seed * look if settings.judge else 1))
     if not masks:
         return Instances.empty(proposals.shape, provenance)
     return Instances(np.stack(masks), np.clip(scores, 0, 1), provenance)
+
+
+def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
+    """(K,) how much each of K sets of basins (K, B) looks like an object, in [0, 1]."""
+    first, last = boxes(regions)
+    outside = members[..., None] == 0
+    areas = members @ regions.areas
+    shape = shape_factor(
+        areas,
+        members @ on_border(regions),
+        np.where(outside, first.max(), first).min(axis=1),
+        np.where(outside, 0, last).max(axis=1),
+    )
+    return regions.contrasts_of(members) * shape * small_factor(areas, regions.basins.size)
 
 
 def cut(

@@ -33,7 +33,8 @@ class Regions:
     basins: int32 (H, W), the number 0..B-1 of each pixel's basin. areas: (B,) pixels. merges: int (M, 2), the two nodes that
     merge m makes into node B + m; basins are the nodes 0..B-1. levels: (M,) ascending, the strength in [0, 1] of the
     border that each merge gives up. M = B - 1: the last node is the whole image. contrasts: (B + M,) mean edge along the
-    whole contour of each node, the image's own border apart.
+    whole contour of each node, the image's own border apart. pairs: int (P, 2), basins that touch; sums, lengths: (P,) the edges
+    along their border added up, and its length in pixel sides.
     """
 
     basins: NDArray[np.int32]
@@ -41,6 +42,9 @@ class Regions:
     merges: NDArray[np.int64]
     levels: NDArray[np.float64]
     contrasts: NDArray[np.float64]
+    pairs: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    lengths: NDArray[np.int64]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
         """(B,) the region of each basin, numbered from 0, when borders weaker than `level` have given way."""
@@ -59,6 +63,12 @@ class Regions:
         parents[self.merges.ravel()] = np.repeat(np.arange(count, len(parents)), 2)
         return parents
 
+    def given_up(self) -> NDArray[np.float64]:
+        """(B + M,) the level at which each node merges into another: its weakest border. 0 for the whole image."""
+        levels = np.zeros(len(self.areas) + len(self.merges))
+        levels[self.merges.ravel()] = np.repeat(self.levels, 2)
+        return levels
+
     def gathered(self, values: NDArray[Any], join: np.ufunc = np.add) -> NDArray[Any]:
         """(B + M, ...) values (B, ...) of basins, joined up the hierarchy: sums, or `np.minimum`, `np.maximum`."""
         nodes = np.concatenate((values, np.zeros((len(self.merges), *values.shape[1:]), values.dtype)))
@@ -73,6 +83,11 @@ class Regions:
         for node in range(inside.shape[1] - 2, -1, -1):  # from the root down
             inside[:, node] |= inside[:, parents[node]]
         return inside[:, : len(self.areas)]
+
+    def contrasts_of(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(K,) mean edge along the contour of each of K sets of basins (K, B); 0 where it is all the image's border."""
+        crossed = (members[:, self.pairs[:, 0]] != members[:, self.pairs[:, 1]]).astype(np.float64)  # (K, P)
+        return (crossed @ self.sums) / np.maximum(crossed @ self.lengths, 1)
 
     def labels_at_level(self, level: float) -> NDArray[np.int64]:
         """(H, W) the region of each pixel, numbered from 0."""
@@ -106,8 +121,9 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
         raise DataError(f"closed regions are those of a float map (H, W) in [0, 1], got {edges.dtype} {edges.shape}.")
     basins = _basins(edges)
     areas = np.bincount(basins.ravel())
-    merges, levels, contrasts = _merge_weakest_first(len(areas), *_borders(basins, edges))
-    return Regions(basins, areas, merges, levels, contrasts)
+    borders = _borders(basins, edges)
+    merges, levels, contrasts = _merge_weakest_first(len(areas), *borders)
+    return Regions(basins, areas, merges, levels, contrasts, *borders)
 
 
 def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pil
 
-from tracedge.errors import SettingsError
+from tracedge.errors import DataError, SettingsError
 from tracedge.images import ImageSource, load_image
 from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
@@ -39,12 +39,13 @@ class SegmentSettings:
     """How edges become instances.
 
     bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap; otherwise each pixel goes to
-    the mask of the highest score. max_side: edges larger than this, in pixels, are made smaller before masks are made of
+    the mask of the highest score. min_score: what is less sure is left out. max_side: edges larger than this, in pixels, are made smaller before masks are made of
     them, and the masks larger again. from_edges, propagation: of the two steps.
     """
 
     bgp: bool = True
     overlapping: bool = False
+    min_score: float = 0.15
     max_side: int = 1024
     from_edges: FromEdgesSettings = field(default_factory=FromEdgesSettings)
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
@@ -52,6 +53,8 @@ class SegmentSettings:
     def __post_init__(self) -> None:
         if self.max_side < 32:
             raise SettingsError(f"max_side is at least 32 pixels, got {self.max_side}")
+        if not 0 <= self.min_score <= 1:
+            raise SettingsError(f"min_score lies in [0, 1], got {self.min_score}")
 
 
 def segment(edges: EdgeMap, proposals: Instances | None = None, settings: SegmentSettings | None = None) -> Instances:
@@ -74,6 +77,8 @@ def segment(edges: EdgeMap, proposals: Instances | None = None, settings: Segmen
     2
     """
     settings = settings or SegmentSettings()
+    if proposals is not None and proposals.shape != edges.shape:
+        raise DataError(f"edges are {edges.shape}, masks {proposals.shape} (rows, columns): they must be of one image.")
     if proposals is not None and not settings.bgp:
         found = proposals
     else:
@@ -85,6 +90,7 @@ def segment(edges: EdgeMap, proposals: Instances | None = None, settings: Segmen
             propagation = replace(settings.propagation, min_area=round(settings.propagation.min_area * scale))
             found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation)
         found = _resized(found, edges.shape)
+    found = found[found.scores >= settings.min_score]
     found = found if settings.overlapping else found.non_overlapping()
     return found.sorted()
 

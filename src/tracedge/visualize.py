@@ -62,7 +62,7 @@ def instance_colours(count: int) -> RGB:
 def _numbered(picture: RGB, points: NDArray[np.int64]) -> RGB:
     canvas = Image.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=int(np.clip(min(canvas.size) / 25, 9, 32)))
+    font = ImageFont.load_default(size=int(np.clip(min(canvas.size) / 25, 12, 32)))
     for number, (row, column) in enumerate(points.tolist(), start=1):
         left, top, right, bottom = pen.textbbox((column, row), str(number), font=font, anchor="mm", stroke_width=1)
         # Moved to where all of it is within the picture.

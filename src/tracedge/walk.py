@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, eye_array
 from scipy.special import gammaln
 
 Map = NDArray[np.float32]
@@ -79,19 +80,16 @@ def transition_matrix(edges: Map, radius: float = 5.0, beta: float = 10.0) -> tu
         stop = number[down:, left + right : left + right + wide]
         ends.append(torch.stack((start.reshape(-1), stop.reshape(-1))))
         weights.append((1 - barrier).clamp(0, 1).pow(beta).reshape(-1))
-    own = number.reshape(-1)
-    indices = torch.cat([*ends, *(pair.flip(0) for pair in ends), torch.stack((own, own))], dim=1)
-    values = torch.cat([*weights, *weights, torch.ones(height * width, dtype=torch.float64)])
-    linked = values > 0
-    rows, columns = indices[:, linked]
-    order = torch.argsort(rows * (height * width) + columns)
-    rows, columns, values = rows[order], columns[order], values[linked][order]
-    starts = torch.searchsorted(rows, torch.arange(height * width + 1))
-    sums = torch.zeros(height * width, dtype=torch.float64).index_add_(0, rows, values)
+    size = (height * width, height * width)
+    rows, columns = torch.cat(ends, dim=1).numpy() if ends else np.zeros((2, 0), np.int64)
+    half = coo_array((torch.cat(weights).numpy() if weights else np.zeros(0), (rows, columns)), size).tocsr()
+    half.eliminate_zeros()
+    affinity = (half + half.T + eye_array(height * width, format="csr")).tocsr()
+    sums = torch.from_numpy(affinity.sum(axis=1))
+    parts = [torch.from_numpy(part) for part in (affinity.indptr, affinity.indices, affinity.data)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse", UserWarning)  # torch calls its CSR tensors a beta
-        size = (height * width, height * width)
-        return torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False), sums
+        return torch.sparse_csr_tensor(*parts, size, check_invariants=False), sums
 
 
 def power_weights(steps: int, tolerance: float) -> NDArray[np.float64]:

@@ -116,7 +116,7 @@ def _write(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> d
             write_geojson(path, found)
         else:
             write_png8(path, instances_overlay(image, found))
-    return {"instances": len(found), "scores": [round(float(score), 5) for score in found.scores]}
+    return {"instances": len(found), "scores": [float(str(score)) for score in found.scores]}
 
 
 def _gather(run: FolderRun, name: str, provenance: Mapping[str, Any]) -> None:

@@ -23,7 +23,8 @@ class Comparison:
     """All methods on one image; edges and proposals are made once for it.
 
     edges: name of whose edges -> image (H, W, 3) -> float32 (H, W) in [0, 1]. proposals: name -> masks of an image. settings: of
-    propagation and of masks from edges, the same for everybody's edges. Masks may overlap, as COCO's AP allows.
+    propagation and of masks from edges, the same for everybody's edges. All masks are kept, unsure and overlapping ones too:
+    the scores rank them.
     """
 
     edges: Mapping[str, EdgesOf]
@@ -33,7 +34,7 @@ class Comparison:
     def __call__(self, sample: LabelledInstances) -> dict[str, Instances]:
         if sample.image is None:
             raise DataError("its truth has no image to predict from: give a folder with images/ as --truth.")
-        settings = replace(self.settings, overlapping=True)
+        settings = replace(self.settings, overlapping=True, min_score=0.0)
         edges = {whose: EdgeMap(edges_of(sample.image)) for whose, edges_of in self.edges.items()}
         found = {}
         for name, proposals_of in self.proposals.items():

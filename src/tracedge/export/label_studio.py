@@ -108,7 +108,7 @@ def brush_rle(mask: NDArray[np.bool_]) -> list[int]:
         DataError: no bool array (H, W), or more values than 32 bits count.
 
     >>> brush_rle(np.array([[True]]))
-    [0, 0, 0, 4, 57, 189, 252, 63, 248]
+    [0, 0, 0, 4, 57, 189, 252, 63, 240]
     """
     if mask.dtype != bool or mask.ndim != 2 or not 0 < mask.size * _CHANNELS < 1 << 32:
         raise DataError(

@@ -68,10 +68,14 @@ def write_yolo_yaml(
         val: the folder of images to validate on.
         names: the classes; ours is one.
     """
-    rows = [f"train: {json.dumps(train)}", f"val: {json.dumps(val)}", "names:"]
-    rows += [f"  {number}: {json.dumps(name)}" for number, name in enumerate(names)]
+    rows = [f"train: {_quoted(train)}", f"val: {_quoted(val)}", "names:"]
+    rows += [f"  {number}: {_quoted(name)}" for number, name in enumerate(names)]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # JSON's strings are YAML's, but for escaped pairs of surrogates
 
 
 def _polygons(mask: NDArray[np.bool_], tolerance: float, min_area: int) -> list[NDArray[np.float64]]:
@@ -89,19 +93,43 @@ def _polygons(mask: NDArray[np.bool_], tolerance: float, min_area: int) -> list[
 
 
 def _border(piece: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The closed walk (N, 2) along the centres of the border pixels of one piece without holes."""
+    """The closed walk (N, 2) along the centres of the border pixels of one piece without holes, from its topmost corner."""
     inside = np.pad(piece, 1).astype(np.float64)  # so that a border of the image closes the contour too
     (contour,) = measure.find_contours(inside, 1 - 2**-10, fully_connected="high")
-    walk = np.rint(contour) - 1  # the level leaves the contour a thousandth of a pixel outside of the centres
-    moved = np.concatenate([[True], (np.diff(walk, axis=0) != 0).any(axis=1)])
-    return walk[moved]
+    walk = np.rint(contour[:-1]) - 1  # the level leaves the contour a thousandth of a pixel outside of the centres
+    walk = walk[(walk != np.roll(walk, 1, axis=0)).any(axis=1)] if len(np.unique(walk, axis=0)) > 1 else walk[:1]
+    walk = np.roll(walk, -np.lexsort(walk.T[::-1])[0], axis=0)
+    return np.concatenate([walk, walk[:1]])
 
 
 def _simplified(walk: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """The corners (N, 2) of a closed walk, at least three."""
-    corners = measure.approximate_polygon(walk, tolerance)[:-1]
-    if len(corners) < 3:
-        corners = walk[:-1]
-    while len(corners) < 3:  # of one pixel, or of two: a polygon has three corners
-        corners = np.concatenate([corners, corners[-1:]]) if len(corners) else walk[:1]
+    """The corners (N, 2) of a closed walk, at least three, by Douglas and Peucker: no point is farther off than the tolerance.
+
+    scikit-image's own takes seconds to import, for signal processing that is not used here.
+    """
+    kept = np.zeros(len(walk), bool)
+    kept[0] = True
+    parts = [(0, len(walk) - 1)]
+    while parts:
+        first, last = parts.pop()
+        if last - first < 2:
+            continue
+        off = _off_the_line(walk[first + 1 : last], walk[first], walk[last])
+        farthest = int(off.argmax())
+        if off[farthest] > tolerance:
+            middle = first + 1 + farthest
+            kept[middle] = True
+            parts += [(first, middle), (middle, last)]
+    corners = walk[kept]
+    if len(corners) < 3:  # a polygon has three corners, also where all of it is within the tolerance
+        corners = walk[np.round(np.linspace(0, len(walk) - 1, 4)).astype(int)[:3]]
     return corners
+
+
+def _off_the_line(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The distance of points (N, 2) to the straight line between two, which may be one."""
+    along = end - start
+    place = np.clip((points - start) @ along / max(along @ along, 1e-9), 0, 1)
+    return np.hypot(*(points - start - place[:, None] * along).T)

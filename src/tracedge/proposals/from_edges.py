@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances
+from tracedge.objectness import boxes, on_border, shape_factor, small_factor
 from tracedge.regions import Regions, closed_regions
 
 
@@ -22,18 +23,21 @@ class FromEdgesSettings:
     """How regions are judged (docs/experiments.md says how the defaults were chosen).
 
     min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below which there
-    is no object. inside: how much of an edge within a region speaks against it, as a power. border: how much running
-    along the image's border does. extent: how much being hollow or ragged does. size: above 1 large regions are
-    preferred to their parts, below 1 the parts.
+    is no object. The others are powers, 0 leaves one out: inside, of 1 - strongest edge within / contrast; weakest, of weakest side
+    of the contour / contrast; border, of the share of the contour that is not the image's border; extent, of area /
+    bounding box; size, of the area, when a region is weighed against its parts (below 1 favours the parts); rank, of the area, when
+    instances are ranked (small ones are oftener wrong).
     """
 
     min_area: float = 0.0005
     max_area: float = 0.8
     min_contrast: float = 0.15
     inside: float = 1.0
-    border: float = 1.0
-    extent: float = 0.5
-    size: float = 1.0
+    weakest: float = 0.15
+    border: float = 2.0
+    extent: float = 1.0
+    size: float = 0.85
+    rank: float = 0.25
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -68,6 +72,7 @@ def instances_from_edges(
     # 2. The best set of nodes none of which lies in another.
     areas = regions.gathered(regions.areas)
     chosen = best_disjoint(regions, scores * (areas / areas[-1]) ** settings.size)
+    scores = scores * small_factor(areas, regions.basins.size, settings.rank)
     chosen = chosen[scores[chosen] > 0]
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
     # 3. Their pixels.
@@ -80,18 +85,23 @@ def instances_from_edges(
 
 def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.float64]:
     """(B + M,) the score of each node in [0, 1], 0 for what is no object."""
-    height, width = regions.basins.shape
     areas = regions.gathered(regions.areas)
     # What is strongest inside: the level of the node's own merge. A basin has nothing inside.
     inside = np.concatenate((np.zeros(len(regions.areas)), regions.levels))
-    within = np.minimum(inside / np.maximum(regions.contrasts, 1e-6), 1)
-    rim, box = _rims(regions), _boxes(regions)
-    sides = (box[:, 2] - box[:, 0]) * 2 + (box[:, 3] - box[:, 1]) * 2  # of the bounding box
-    along_border = np.minimum(rim / sides, 1)
-    extent = areas / ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]))
-    scores = regions.contrasts * (1 - within) ** settings.inside
-    scores = scores * (1 - along_border) ** settings.border * extent**settings.extent
-    share = areas / (height * width)
+    contrasts = np.maximum(regions.contrasts, 1e-6)
+    within = np.minimum(inside / contrasts, 1)
+    weakest = np.minimum(regions.given_up() / contrasts, 1)
+    first, last = boxes(regions)
+    shape = shape_factor(
+        areas,
+        regions.gathered(on_border(regions)),
+        regions.gathered(first, np.minimum),
+        regions.gathered(last, np.maximum),
+        border=settings.border,
+        extent=settings.extent,
+    )
+    scores = regions.contrasts * (1 - within) ** settings.inside * weakest**settings.weakest * shape
+    share = areas / areas[-1]
     possible = (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
     return np.where(possible, scores, 0.0)
 
@@ -117,21 +127,3 @@ def best_disjoint(regions: Regions, values: NDArray[np.float64]) -> NDArray[np.i
             open_nodes += regions.merges[node - count].tolist()
     return np.sort(np.array(chosen, np.int64))
 
-
-def _rims(regions: Regions) -> NDArray[np.int64]:
-    """(B + M,) pixel sides of each node on the image's border."""
-    basins = regions.basins
-    sides = np.concatenate((basins[0], basins[-1], basins[:, 0], basins[:, -1]))
-    return regions.gathered(np.bincount(sides, minlength=len(regions.areas)))
-
-
-def _boxes(regions: Regions) -> NDArray[np.int64]:
-    """(B + M, 4) first row, first column, last row + 1, last column + 1 of each node."""
-    count = len(regions.areas)
-    first = np.full((count, 2), max(regions.basins.shape))
-    last = np.zeros((count, 2), np.int64)
-    rows, columns = np.indices(regions.basins.shape)
-    for axis, places in enumerate((rows, columns)):
-        np.minimum.at(first[:, axis], regions.basins.ravel(), places.ravel())
-        np.maximum.at(last[:, axis], regions.basins.ravel(), places.ravel() + 1)
-    return np.concatenate((regions.gathered(first, np.minimum), regions.gathered(last, np.maximum)), axis=1)
