@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances, pairwise_iou

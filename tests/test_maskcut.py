@@ -136,6 +136,22 @@ def test_maskcut_drops_what_is_too_small_but_not_in_the_first_round():
     assert sets(maskcut(features, min_area=0.5)) == sets([labels == 1])
 
 
+def test_a_cut_much_like_the_one_before_is_discarded_and_another_loses_what_is_painted(monkeypatch):
+    first, again, other = np.zeros((3, 6, 8), bool)
+    first[1:5, 1:5] = again[1:5, 1:6] = other[1:5, 4:8] = True  # 16, 20 and 16 tokens; 16 and 4 shared with the first
+    features, _ = scene((6, 8), ((2, 2, 1),))
+
+    def cuts(*masks: np.ndarray, **options) -> list[int]:
+        rounds = iter(masks)
+        monkeypatch.setattr("tracedge.proposals.maskcut._object", lambda graph, grid_hw: next(rounds))
+        return maskcut(features, count=len(masks), **options).sum(axis=(1, 2)).tolist()
+
+    assert cuts(first, other) == [16, 12]
+    assert cuts(first, again) == [16]
+    assert cuts(first, again, max_iou=0.8) == [16, 4]  # exactly as much is not more
+    assert cuts(first, other, again) == [16, 12]  # nothing new: not even an empty mask
+
+
 def test_where_all_tokens_are_alike_there_is_nothing_to_cut():
     for features in (np.ones((6, 7, 4), np.float32), np.zeros((6, 7, 4), np.float32)):
         assert maskcut(features).shape == (0, 6, 7)

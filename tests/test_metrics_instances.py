@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.ndimage import binary_erosion
+
 from tracedge.errors import DataError
 from tracedge.export.coco import coco_records
 from tracedge.instances import Instances, pairwise_iou
@@ -34,7 +35,9 @@ def scored(*images, **keywords):
 def noisy(labels, rng):
     """Predictions near the truth, some of them wrong: masks shifted, halved or invented, with scores that repeat."""
     truth = Instances.from_labels(labels).masks
-    masks = [np.roll(mask, tuple(rng.integers(-2, 3, 2)), (0, 1)) for mask in truth for _ in range(int(rng.integers(0, 3)))]
+    masks = [
+        np.roll(mask, tuple(rng.integers(-2, 3, 2)), (0, 1)) for mask in truth for _ in range(int(rng.integers(0, 3)))
+    ]
     masks += [rng.random(labels.shape) > 0.9 for _ in range(int(rng.integers(0, 3)))]
     if not masks:
         return Instances.empty(labels.shape)
@@ -53,7 +56,12 @@ def by_pycocotools(images):
         ]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = {"images": truths, "annotations": annotations, "categories": [{"id": 1, "name": "x"}], "info": {}}
+        truth.dataset = {
+            "images": truths,
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "x"}],
+            "info": {},
+        }
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(results), "segm")
         evaluation.evaluate()
@@ -66,7 +74,9 @@ def test_scores_equal_pycocotools():
     rng = np.random.default_rng(0)
     images = []
     for _ in range(8):
-        corners = [(top, left, top + 12, left + 14) for top in (4, 24, 44) for left in (3, 20, 50) if rng.random() > 0.3]
+        corners = [
+            (top, left, top + 12, left + 14) for top in (4, 24, 44) for left in (3, 20, 50) if rng.random() > 0.3
+        ]
         labels = boxes(*corners)
         images.append((labels, noisy(labels, rng)))
     stats = by_pycocotools(images)
@@ -127,7 +137,9 @@ def test_classes_decide_which_pairs_touch():
 def boundary_iou(first, second):
     """Cheng et al. (2021), pixel by pixel: bands of 2 % of the diagonal along each border, the image's border included."""
     width = max(1, round(0.02 * np.hypot(*first.shape)))
-    bands = [mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=width, border_value=0) for mask in (first, second)]
+    bands = [
+        mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=width, border_value=0) for mask in (first, second)
+    ]
     band = (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
     return min(band, float(pairwise_iou(first[None], second[None])[0, 0]))
 

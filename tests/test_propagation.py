@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, pairwise_iou
@@ -73,7 +74,9 @@ def test_pixels_on_the_edges_belong_to_an_object():
 def test_no_edges_leave_a_mask_whole():
     mask = np.zeros((1, 40, 48), bool)
     mask[0, 10:30, 10:30] = True
-    found = boundary_guided_propagation(np.zeros((40, 48), np.float32), Instances(mask), PropagationSettings(min_seed=0))
+    found = boundary_guided_propagation(
+        np.zeros((40, 48), np.float32), Instances(mask), PropagationSettings(min_seed=0)
+    )
     assert len(found) == 1
 
 
@@ -87,7 +90,9 @@ def test_no_proposals_and_tiny_ones_give_no_instances():
 
 def test_two_runs_are_equal():
     scene = draw_scene(900_003, 128)
-    runs = [boundary_guided_propagation(oracle_edges(scene.labels), Instances((scene.labels > 0)[None])) for _ in range(2)]
+    runs = [
+        boundary_guided_propagation(oracle_edges(scene.labels), Instances((scene.labels > 0)[None])) for _ in range(2)
+    ]
     assert (runs[0].masks == runs[1].masks).all()
     assert runs[0].scores.tolist() == runs[1].scores.tolist()
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tracedge.errors import DataError
 from tracedge.regions import closed_regions
 
@@ -69,7 +70,9 @@ def test_shares_are_means_over_basins():
     np.testing.assert_allclose(regions.shares(coarse)[0], 0.5, atol=1e-6)
 
 
-@pytest.mark.parametrize("edges", [np.zeros((0, 4), np.float32), np.full((4, 4), np.nan, np.float32), np.zeros((4, 4), int)])
+@pytest.mark.parametrize(
+    "edges", [np.zeros((0, 4), np.float32), np.full((4, 4), np.nan, np.float32), np.zeros((4, 4), int)]
+)
 def test_what_is_no_edge_map_is_refused(edges):
     with pytest.raises(DataError, match="float map"):
         closed_regions(edges)

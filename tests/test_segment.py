@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
+
 from tracedge.cli import app
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import DataError, SettingsError
@@ -14,7 +16,6 @@ from tracedge.export.labels import write_labels
 from tracedge.instances import Instances, pairwise_iou
 from tracedge.maps import EdgeMap
 from tracedge.segmentation import Segmenter, SegmentSettings, segment
-from typer.testing import CliRunner
 
 
 def run(*arguments):
@@ -113,8 +114,11 @@ def test_label_map_coco_and_npz_say_the_same(segmented, scenes):
 
 def test_every_format_is_written(segmented):
     names = {path.name for path in segmented.iterdir() if not path.name.startswith(".")}
-    both = {f"{stem}{end}" for stem in (900_001, 900_003) for end in (
-        ".instances.png", ".instances.npz", ".txt", ".geojson", ".instances.overlay.png")}
+    both = {
+        f"{stem}{end}"
+        for stem in (900_001, 900_003)
+        for end in (".instances.png", ".instances.npz", ".txt", ".geojson", ".instances.overlay.png")
+    }
     together = {"instances.json", "results.json", "label_studio.json", "data.yaml", "manifest.jsonl", "settings.json"}
     assert names == both | together
 
@@ -207,9 +211,14 @@ def test_the_truth_scores_one_as_coco_too(scenes, tmp_path):
 
     images = sorted((scenes / "masks").iterdir())
     labels = [np.asarray(Image.open(file)) for file in images]
-    records = [(number, file.name, Instances.from_labels(array)) for number, (file, array) in enumerate(zip(images, labels, strict=True), 1)]
+    records = [
+        (number, file.name, Instances.from_labels(array))
+        for number, (file, array) in enumerate(zip(images, labels, strict=True), 1)
+    ]
     write_coco(tmp_path / "truth.json", records)
     report = tmp_path / "report.json"
-    result = run("evaluate", "instances", "--truth", tmp_path / "truth.json", "--pred", tmp_path / "truth.json", "--json", report)
+    result = run(
+        "evaluate", "instances", "--truth", tmp_path / "truth.json", "--pred", tmp_path / "truth.json", "--json", report
+    )
     assert result.exit_code == 0, result.output
     assert json.loads(Path(report).read_text())["ap"] == 1

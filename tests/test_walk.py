@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tracedge.walk import max_pooled, mean_pooled, path_offsets, power_weights, transition_matrix, walk
 
 

@@ -15,21 +15,37 @@ if TYPE_CHECKING:
     from tracedge.backbones import load_backbone
     from tracedge.errors import TracedgeError
     from tracedge.images import load_image
+    from tracedge.instances import Instances
     from tracedge.maps import EdgeMap
+    from tracedge.segmentation import Segmenter, segment
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher, TeacherSettings
 
 __version__ = "0.1.0"
-__all__ = ["EdgeMap", "EdgePredictor", "EdgeTeacher", "TeacherSettings", "TracedgeError", "load_backbone", "load_image"]
+__all__ = [
+    "EdgeMap",
+    "EdgePredictor",
+    "EdgeTeacher",
+    "Instances",
+    "Segmenter",
+    "TeacherSettings",
+    "TracedgeError",
+    "load_backbone",
+    "load_image",
+    "segment",
+]
 
 _HOMES = {
     "EdgeMap": "tracedge.maps",
     "EdgePredictor": "tracedge.student.predictor",
     "EdgeTeacher": "tracedge.teacher",
+    "Instances": "tracedge.instances",
+    "Segmenter": "tracedge.segmentation",
     "TeacherSettings": "tracedge.teacher",
     "TracedgeError": "tracedge.errors",
     "load_backbone": "tracedge.backbones",
     "load_image": "tracedge.images",
+    "segment": "tracedge.segmentation",
 }
 
 

@@ -119,8 +119,8 @@ class Instances:
         corners = (
             rows.argmax(axis=1),
             columns.argmax(axis=1),
-            height - rows[:, ::-1].argmax(axis=1),
-            width - columns[:, ::-1].argmax(axis=1),
+            height - np.flip(rows, axis=1).argmax(axis=1),
+            width - np.flip(columns, axis=1).argmax(axis=1),
         )
         return np.stack(corners, axis=1).astype(np.int64)
 

@@ -1,9 +1,9 @@
 """Boundary-guided propagation (BGP): masks are cut, grown and merged so that they end where the edges are (paper, 3.5).
 
-    1. cut        each mask falls apart where edges run through it
-    2. grow       each fragment walks at random, and rarely across an edge: M* = T^t (M o (1 - E)), see walk.py
-    3. to pixels  the walk's grid is left for the closed regions of the image, see regions.py: no moats along the edges
-    4. merge      what grew into the same thing is one thing: IoU > 0.5, until nothing changes
+1. cut        each mask falls apart where edges run through it
+2. grow       each fragment walks at random, and rarely across an edge: M* = T^t (M o (1 - E)), see walk.py
+3. to pixels  the walk's grid is left for the closed regions of the image, see regions.py: no moats along the edges
+4. merge      what grew into the same thing is one thing: IoU > 0.5, until nothing changes
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Edges = NDArray[np.float32]
 class PropagationSettings:
     """What the paper leaves open, with our defaults (docs/experiments.md says how they were chosen).
 
-    separate: what an edge cuts. "regions": masks are cut along the borders of closed regions, which bridges gaps of an
-    edge; "components": connected components of what is below `level`, the paper's. level: edges of this strength cut, in [0, 1].
-    grid: pixels to a cell of the walk, a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta: how
-    much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for speed. keep: a region
-    belongs to a mask where the walk left more than this share of the mask's largest value. merge_iou: masks that overlap more are one.
-    min_area: smaller fragments and masks are dropped, in pixels. min_seed: so are masks grown from less than this share of them.
-    judge: whether scores say how good a mask looks; otherwise they are the proposals' own.
+    separate: what an edge cuts. "regions": masks are cut along the borders of closed regions, which bridges gaps of an edge;
+    "components": connected components of what is below `level`, the paper's. level: edges of this strength cut, in [0, 1].
+    grid: pixels to a cell of the walk, a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta:
+    how much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for speed. keep: a region
+    belongs to a mask where the walk left more than this share of the mask's largest value. merge_iou: masks that overlap
+    more are one. min_area: smaller fragments and masks are dropped, in pixels. min_seed: so are masks grown from less than
+    this share of them. judge: whether scores say how good a mask looks; otherwise they are the proposals' own.
     """
 
     separate: Literal["regions", "components"] = "regions"
@@ -128,7 +128,7 @@ def boundary_guided_propagation(
             scores.append(given * (seed * look if settings.judge else 1))
     if not masks:
         return Instances.empty(proposals.shape, provenance)
-    return Instances(np.stack(masks), np.clip(scores, 0, 1), provenance)
+    return Instances(np.stack(masks), np.clip(scores, 0, 1, dtype=np.float32), provenance)
 
 
 def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
@@ -145,9 +145,7 @@ def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
     return regions.contrasts_of(members) * shape * small_factor(areas, regions.basins.size)
 
 
-def cut(
-    masks: Masks, edges: Edges, regions: Regions, settings: PropagationSettings
-) -> tuple[Masks, NDArray[np.int64]]:
+def cut(masks: Masks, edges: Edges, regions: Regions, settings: PropagationSettings) -> tuple[Masks, NDArray[np.int64]]:
     """Fragments (F, H, W) of masks (K, H, W), and the number of the mask that each comes from; small ones are dropped."""
     if settings.separate == "regions":
         region = regions.labels_at_level(settings.level)

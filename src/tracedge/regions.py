@@ -1,16 +1,16 @@
 """Closed regions of an edge map: watershed basins, and the order in which they merge when weak borders give way.
 
-An edge map has gaps, and a region that leaks through one gap is no region. So basins of the watershed, whose borders are closed, are
-merged two by two, the pair with the weakest common border first; strength is the mean over the whole border, so a gap counts
-for its length only. The result is a hierarchy (Arbelaez et al., 2011, without orientations): cut it at a level, and the
-borders that are left are at least that strong.
+An edge map has gaps, and a region that leaks through one gap is no region. So basins of the watershed, whose borders are
+closed, are merged two by two, the pair with the weakest common border first; strength is the mean over the whole border, so a
+gap counts for its length only. The result is a hierarchy (Arbelaez et al., 2011, without orientations): cut it at a level,
+and the borders that are left are at least that strong.
 """
 
 from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from scipy.sparse import csr_array
 from skimage.segmentation import watershed
 
 from tracedge.errors import DataError
+
+_Border: TypeAlias = tuple[float, int]  # edges along it added up, and its length in pixel sides
 
 _SMOOTHING = 1.0  # pixels: a minimum of the smoothed map starts a basin
 _FLAT = 1 / 255  # differences of height below this start no basin of their own
@@ -113,7 +115,7 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     >>> wall = np.zeros((9, 16), np.float32)
     >>> wall[:, 8] = 1
     >>> wall[4, 8] = 0  # a gap
-    >>> closed_regions(wall).at_level(0.5).max() + 1
+    >>> int(closed_regions(wall).at_level(0.5).max()) + 1
     2
     """
     is_map = edges.ndim == 2 and edges.dtype.kind == "f" and edges.size > 0
@@ -162,53 +164,53 @@ def _borders(
     count = int(basins.max()) + 1
     keys, inverse = np.unique(sides[:, 0] * count + sides[:, 1], return_inverse=True)
     sums = np.bincount(inverse, np.concatenate(strengths).astype(np.float64), len(keys))
-    return np.stack((keys // count, keys % count), axis=1), sums, np.bincount(inverse, minlength=len(keys))
+    lengths = np.bincount(inverse, minlength=len(keys)).astype(np.int64)
+    return np.stack((keys // count, keys % count), axis=1), np.asarray(sums, np.float64), lengths
 
 
 def _merge_weakest_first(
     count: int, pairs: NDArray[np.int64], sums: NDArray[np.float64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Merges (M, 2), their levels, ascending, and the contrast of all nodes. Among equals the lowest numbers go first."""
-    borders: list[dict[int, list[float]] | None] = [{} for _ in range(count)]
+    borders: list[dict[int, _Border]] = [{} for _ in range(count)]
     heap: list[tuple[float, int, int]] = []
     for (one, other), total, length in zip(pairs.tolist(), sums.tolist(), lengths.tolist(), strict=True):
-        borders[one][other] = borders[other][one] = [total, length]  # type: ignore[index]
+        borders[one][other] = borders[other][one] = (total, length)
         heap.append((total / length, one, other))
     heapq.heapify(heap)
-    contrasts = [_mean_border(known) for known in borders if known is not None]
+    contrasts = [_mean_border(known) for known in borders]
     merges, levels, level = [], [], 0.0
+    gone: set[int] = set()
     while heap:
         strength, one, other = heapq.heappop(heap)
-        if borders[one] is None or borders[other] is None:
-            continue  # merged away meanwhile: its border lives on under another number
+        if one in gone or other in gone:
+            continue  # its border lives on under another number
+        gone |= {one, other}
         level = max(level, strength)
         merges.append((one, other))
         levels.append(level)
-        new = len(borders)
         joined = _joined(borders, one, other)
-        borders[one] = borders[other] = None
+        for neighbour, (total, length) in joined.items():
+            borders[neighbour][len(borders)] = (total, length)
+            heapq.heappush(heap, (total / length, neighbour, len(borders)))
         borders.append(joined)
         contrasts.append(_mean_border(joined))
-        for neighbour, (total, length) in joined.items():
-            borders[neighbour][new] = joined[neighbour]  # type: ignore[index]
-            heapq.heappush(heap, (total / length, neighbour, new))
     return np.array(merges, np.int64).reshape(-1, 2), np.array(levels), np.array(contrasts)
 
 
-def _joined(borders: list[dict[int, list[float]] | None], one: int, other: int) -> dict[int, list[float]]:
-    """The borders of two nodes that become one; their neighbours forget the two."""
-    joined: dict[int, list[float]] = {}
+def _joined(borders: list[dict[int, _Border]], one: int, other: int) -> dict[int, _Border]:
+    """The borders of two nodes that become one; the two have none from now on, and their neighbours forget them."""
+    joined: dict[int, _Border] = {}
     for node, twin in ((one, other), (other, one)):
-        for neighbour, (total, length) in (borders[node] or {}).items():
-            if neighbour == twin:
-                continue
-            borders[neighbour].pop(node)  # type: ignore[union-attr]
-            known = joined.setdefault(neighbour, [0.0, 0.0])
-            known[0] += total
-            known[1] += length
+        for neighbour, (total, length) in borders[node].items():
+            if neighbour != twin:
+                del borders[neighbour][node]
+                known = joined.get(neighbour, (0.0, 0))
+                joined[neighbour] = (known[0] + total, known[1] + length)
+        borders[node] = {}
     return joined
 
 
-def _mean_border(known: dict[int, list[float]]) -> float:
+def _mean_border(known: dict[int, _Border]) -> float:
     length = sum(part[1] for part in known.values())
     return sum(part[0] for part in known.values()) / length if length else 0.0

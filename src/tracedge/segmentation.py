@@ -18,6 +18,7 @@ from tracedge.maps import EdgeMap
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation
 from tracedge.proposals.from_edges import FromEdgesSettings, instances_from_edges
 
+
 class PredictsEdges(Protocol):
     """What is asked of an `EdgePredictor` or `EdgeTeacher`."""
 
@@ -38,9 +39,9 @@ class Proposes(Protocol):
 class SegmentSettings:
     """How edges become instances.
 
-    bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap; otherwise each pixel goes to
-    the mask of the highest score. min_score: what is less sure is left out. max_side: edges larger than this, in pixels, are made smaller before masks are made of
-    them, and the masks larger again. from_edges, propagation: of the two steps.
+    bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap; otherwise each pixel
+    goes to the mask of the highest score. min_score: what is less sure is left out. max_side: edges larger than this, in
+    pixels, are made smaller before masks are made of them, and the masks larger again. from_edges, propagation: of the two.
     """
 
     bgp: bool = True
@@ -110,7 +111,9 @@ class Segmenter:
         self.predictor, self.proposer, self.settings = predictor, proposer, settings or SegmentSettings()
 
     @classmethod
-    def from_pretrained(cls, name: str = "mini", *, settings: SegmentSettings | None = None, **options: Any) -> Segmenter:
+    def from_pretrained(
+        cls, name: str = "mini", *, settings: SegmentSettings | None = None, **options: Any
+    ) -> Segmenter:
         """On the student `name`, loaded as `EdgePredictor.from_pretrained(name, **options)` does; masks from its edges."""
         from tracedge.student.predictor import EdgePredictor
 
@@ -140,9 +143,7 @@ class Segmenter:
         pixels = [load_image(image) for image in images]
         given = proposals if isinstance(proposals, Sequence) else [None] * len(images)
         edges: Sequence[EdgeMap] = self.predictor(pixels)
-        return [
-            self._segmented(image, found, masks) for image, found, masks in zip(pixels, edges, given, strict=True)
-        ]
+        return [self._segmented(image, found, masks) for image, found, masks in zip(pixels, edges, given, strict=True)]
 
     def _segmented(self, image: NDArray[np.uint8], edges: EdgeMap, proposals: Instances | None) -> Instances:
         if proposals is None and self.proposer is not None:

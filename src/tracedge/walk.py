@@ -1,8 +1,8 @@
 """The random walk inside the edges: T^t x for all masks of an image at once, sparse, and without t steps.
 
-T is row-stochastic and similar to a symmetric matrix, so its eigenvalues lie in [-1, 1], where x^t is a sum of Chebyshev polynomials with
-binomial weights: x^t = sum_k w_k T_k(x). The weights beyond a few times sqrt(t) are next to nothing (Sachdeva and Vishnoi, 2014), so
-some 80 products with T do what 256 would, with an error known beforehand.
+T is row-stochastic and similar to a symmetric matrix, so its eigenvalues lie in [-1, 1], where x^t is a sum of Chebyshev
+polynomials with binomial weights: x^t = sum_k w_k T_k(x). The weights beyond a few times sqrt(t) are next to nothing (Sachdeva
+and Vishnoi, 2014), so some 80 products with T do what 256 would, with an error known beforehand.
 """
 
 from __future__ import annotations
@@ -81,15 +81,15 @@ def transition_matrix(edges: Map, radius: float = 5.0, beta: float = 10.0) -> tu
         ends.append(torch.stack((start.reshape(-1), stop.reshape(-1))))
         weights.append((1 - barrier).clamp(0, 1).pow(beta).reshape(-1))
     size = (height * width, height * width)
-    rows, columns = torch.cat(ends, dim=1).numpy() if ends else np.zeros((2, 0), np.int64)
-    half = coo_array((torch.cat(weights).numpy() if weights else np.zeros(0), (rows, columns)), size).tocsr()
+    starts_and_ends = torch.cat(ends, dim=1).numpy() if ends else np.zeros((2, 0), np.int64)
+    half = coo_array((torch.cat(weights).numpy() if weights else np.zeros(0), tuple(starts_and_ends)), size).tocsr()
     half.eliminate_zeros()
     affinity = (half + half.T + eye_array(height * width, format="csr")).tocsr()
     sums = torch.from_numpy(affinity.sum(axis=1))
-    parts = [torch.from_numpy(part) for part in (affinity.indptr, affinity.indices, affinity.data)]
+    starts, columns, values = (torch.from_numpy(part) for part in (affinity.indptr, affinity.indices, affinity.data))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse", UserWarning)  # torch calls its CSR tensors a beta
-        return torch.sparse_csr_tensor(*parts, size, check_invariants=False), sums
+        return torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False), sums
 
 
 def power_weights(steps: int, tolerance: float) -> NDArray[np.float64]:
@@ -120,9 +120,9 @@ def walk(
 ) -> Map:
     """T^steps applied to each of K maps (K, h, w), T that of the edges (h, w); float32 (K, h, w).
 
-    Each value becomes a mean over where a walk of `steps` from there ends, so the range of a map is kept, and inside a closed region
-    a long walk flattens it. The error is at most `tolerance` in units of the map's largest value, in the mean that the walk weights
-    by degree.
+    Each value becomes a mean over where a walk of `steps` from there ends, so the range of a map is kept, and inside a
+    closed region a long walk flattens it. The error is at most `tolerance` in units of the map's largest value, in the mean
+    that the walk weights by degree.
     """
     affinity, sums = transition_matrix(edges, radius, beta)
     affinity, sums = affinity.to(device), sums.to(device)[:, None]

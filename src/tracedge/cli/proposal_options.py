@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
 
-Features = Annotated[
-    str | None, typer.Option(help="What maskcut and promerge look at: a DINO ViT, or mini (default).")
-]
+Features = Annotated[str | None, typer.Option(help="What maskcut and promerge look at: a DINO ViT, or mini (default).")]
 Crf = Annotated[bool, typer.Option(help="Sharpen maskcut's and promerge's masks by a dense CRF.")]
 
 METHODS = ("maskcut", "promerge")

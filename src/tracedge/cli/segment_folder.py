@@ -66,7 +66,8 @@ def segment_folder(
     files = source if isinstance(source, MaskSource) else None
 
     # 2. The model; what its instances depend on is what the run depends on.
-    segmenter = Segmenter(load_predictor(), None if files is not None else source, settings)
+    proposer = None if isinstance(source, MaskSource) else source
+    segmenter = Segmenter(load_predictor(), proposer, settings)
     provenance = segmenter.provenance
     if files is not None:
         provenance["proposals"] = files.provenance

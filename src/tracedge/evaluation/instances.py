@@ -16,7 +16,6 @@ from tracedge.export.coco_reader import read_coco
 from tracedge.instances import Instances
 from tracedge.metrics.instances import InstanceFigures, InstanceScores
 
-
 CLASSES = "instances.json"
 """Beside images/: a list of {"file", "instances": [{"label", "category"}]}, which says which objects are of one class."""
 
@@ -82,7 +81,7 @@ def labelled_coco(path: Path, limit: int | None = None) -> tuple[int, Iterator[L
     def samples() -> Iterator[LabelledInstances]:
         for image in images:
             crowds = truth.instances(image.id, crowds=True).masks
-            ignore = crowds.any(axis=0) if len(crowds) else None
+            ignore: NDArray[np.bool_] | None = np.asarray(crowds.any(axis=0)) if len(crowds) else None
             classes = truth.classes(image.id)
             yield LabelledInstances(image.file_name, None, truth.instances(image.id), classes, ignore)
 

@@ -74,7 +74,7 @@ class CocoFile:
         kept = self._decoded(image, hw, crowds)
         if not kept:
             return Instances.empty(hw, self.settings)
-        scores = [entry.get("score", 1.0) for entry, _ in kept]
+        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
         return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
 
     def classes(self, image_id: int) -> tuple[int, ...] | None:
@@ -85,8 +85,8 @@ class CocoFile:
         """
         image = self._image(image_id)
         kept = self._decoded(image, self._size(image, None), crowds=False)
-        found = [entry.get("category_id") for entry, _ in kept]
-        return tuple(found) if all(type(category) is int for category in found) else None
+        found = [category for entry, _ in kept if type(category := entry.get("category_id")) is int]
+        return tuple(found) if len(found) == len(kept) else None
 
     def _image(self, image_id: int) -> CocoImage:
         if image_id not in self.images:

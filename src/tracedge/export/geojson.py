@@ -17,6 +17,9 @@ from tracedge.instances import Instances
 Ring: TypeAlias = list[list[int]]
 """[[x, y], ...], the last as the first."""
 
+Walk: TypeAlias = list[tuple[int, int]]
+"""[(x, y), ...], the first only once."""
+
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # x, y: along the top of a pixel, its right, its bottom, its left side
 
 
@@ -60,21 +63,25 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[Ring]]:
     """
     if mask.dtype != bool or mask.ndim != 2:
         raise DataError(f"expected a mask, bool (H, W), got {mask.dtype} {mask.shape}.")
-    pieces, count = ndimage.label(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return []
+    top, left = int(rows[0]), int(columns[0])
+    inside = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    pieces, count = ndimage.label(inside)
     outer: list[list[Ring]] = [[] for _ in range(count)]
     holes: list[list[Ring]] = [[] for _ in range(count)]
-    for walk, (row, column) in _walks(mask):
+    for walk, (row, column) in _walks(inside):
         piece = pieces[row, column] - 1
         for ring in _simple_rings(walk):
-            (outer if _signed_area(ring) > 0 else holes)[piece].append(_corners(ring))
+            (outer if _signed_area(ring) > 0 else holes)[piece].append(_corners(ring, left, top))
     return [[*first, *others] for first, others in zip(outer, holes, strict=True)]
 
 
-def _walks(mask: NDArray[np.bool_]) -> list[tuple[list[tuple[int, int]], tuple[int, int]]]:
+def _walks(mask: NDArray[np.bool_]) -> list[tuple[Walk, tuple[int, int]]]:
     """The closed walks along the sides between inside and outside, inside to the right as one looks at it.
 
-    Each is the (x, y) that it visits, the first only once, and the (row, column) of a pixel inside beside it. Where two pixels
-    touch by their corners alone, a walk stays with its pixel.
+    Each comes with the (row, column) of a pixel inside beside it.
     """
     padded = np.pad(mask, 1)
     here = padded[1:-1, 1:-1]
@@ -83,17 +90,9 @@ def _walks(mask: NDArray[np.bool_]) -> list[tuple[list[tuple[int, int]], tuple[i
     pixels = np.concatenate(sides)
     direction = np.repeat(np.arange(4), [len(side) for side in sides])
     start = pixels[:, ::-1] + np.array([(0, 0), (1, 0), (1, 1), (0, 1)])[direction]  # x, y
-    end = start + np.array(_STEPS)[direction]
-    height, width = mask.shape
-    leaving = np.full((4, height + 1, width + 1), -1)  # the side that leaves a corner in a direction
-    leaving[direction, start[:, 1], start[:, 0]] = np.arange(len(start))
-    following = np.full(len(start), -1)
-    for turn in (3, 0, 1):  # the last that exists is kept: to the right, along the same pixel, comes before all
-        candidate = leaving[(direction + turn) % 4, end[:, 1], end[:, 0]]
-        following = np.where(candidate >= 0, candidate, following)
-    corners = list(map(tuple, start.tolist()))
+    corners: Walk = list(map(tuple, start.tolist()))
+    after, unseen = _following(start, direction, mask.shape).tolist(), bytearray(b"\1") * len(start)
     walks = []
-    after, unseen = following.tolist(), bytearray(b"\1") * len(start)
     for first in range(len(start)):
         walk, side = [], first
         while unseen[side]:
@@ -106,9 +105,23 @@ def _walks(mask: NDArray[np.bool_]) -> list[tuple[list[tuple[int, int]], tuple[i
     return walks
 
 
-def _simple_rings(walk: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+def _following(start: NDArray[np.int64], direction: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Which side a walk takes after each; where two pixels touch by their corners alone, it stays with its pixel."""
+    end = start + np.array(_STEPS)[direction]
+    leaving = np.full((4, shape[0] + 1, shape[1] + 1), -1)  # the side that leaves a corner in a direction
+    leaving[direction, start[:, 1], start[:, 0]] = np.arange(len(start))
+    following = np.full(len(start), -1)
+    for turn in (3, 0, 1):  # the last that exists is kept: to the right, along the same pixel, comes before all
+        candidate = leaving[(direction + turn) % 4, end[:, 1], end[:, 0]]
+        following = np.where(candidate >= 0, candidate, following)
+    return following
+
+
+def _simple_rings(walk: Walk) -> list[Walk]:
     """A walk cut where it comes to a corner for the second time: a cavity that meets the outside in a corner is a hole."""
-    rings, ring, places = [], [], {}
+    rings: list[Walk] = []
+    ring: Walk = []
+    places: dict[tuple[int, int], int] = {}
     for corner in walk:
         if corner in places:
             cut = places[corner]
@@ -121,15 +134,15 @@ def _simple_rings(walk: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     return [*rings, ring]
 
 
-def _signed_area(ring: list[tuple[int, int]]) -> int:
+def _signed_area(ring: Walk) -> int:
     x, y = np.array(ring).T
     return int(x @ np.roll(y, -1) - np.roll(x, -1) @ y)
 
 
-def _corners(ring: list[tuple[int, int]]) -> Ring:
-    """The ring closed, without the points where it goes straight on."""
+def _corners(ring: Walk, left: int, top: int) -> Ring:
+    """The ring closed, without the points where it goes straight on, and moved to its place in the image."""
     points = np.array(ring)
     along = points - np.roll(points, 1, axis=0)
     turns = (along != np.roll(along, -1, axis=0)).any(axis=1)
-    kept = points[turns].tolist()
+    kept = (points[turns] + np.array([left, top])).tolist()
     return [*kept, kept[0]]

@@ -140,14 +140,15 @@ def _from_plain(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
     masks = arrays["masks"]
     if masks.ndim != 3 or masks.dtype not in (np.dtype(bool), np.dtype(np.uint8)) or 0 in masks.shape[1:]:
         raise DataError(f"its masks are {masks.dtype} {masks.shape}, expected bool or uint8 (K, H, W).")
-    _check_shape(*masks.shape, max_pixels)
+    count, height, width = masks.shape
+    _check_shape(count, height, width, max_pixels)
     if masks.dtype == np.uint8 and masks.size and masks.max() > 1:
         raise DataError(f"its masks are uint8 up to {masks.max()}, expected 0 and 1.")
     scores = arrays["scores"] if "scores" in arrays.files else np.ones(len(masks))
     if scores.shape != (len(masks),):
         raise DataError(f"its scores are of shape {scores.shape}, expected one for each of {len(masks)} masks.")
     seen = masks.any(axis=(1, 2))
-    return Instances(masks[seen].astype(bool), scores[seen])
+    return Instances(masks[seen].astype(bool), scores[seen])  # type: ignore[arg-type]  # checked and converted there
 
 
 def _check_shape(count: int, height: int, width: int, max_pixels: int) -> None:

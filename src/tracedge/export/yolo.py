@@ -37,7 +37,7 @@ def yolo_lines(instances: Instances, *, tolerance: float = 0.25, min_area: int =
 
     Args:
         instances: what to write.
-        tolerance: how far, in pixels, the polygon may be from the border of the mask; 0 keeps every turn.
+        tolerance: how far, in pixels, the polygon may be from the border of the mask; up to 0.25 every turn is kept.
         min_area: pieces of fewer pixels are left out, except the largest of an instance.
 
     Raises:
@@ -50,9 +50,9 @@ def yolo_lines(instances: Instances, *, tolerance: float = 0.25, min_area: int =
         raise SettingsError(f"expected a tolerance and a min_area of at least 0, got {tolerance} and {min_area}.")
     height, width = instances.shape
     lines = []
-    for mask in instances.masks:
-        for corners in _polygons(mask, tolerance, min_area):
-            numbers = (corners[:, ::-1] / (width, height)).ravel()
+    for mask, (top, left, bottom, right) in zip(instances.masks, instances.boxes, strict=True):
+        for corners in _polygons(mask[top:bottom, left:right], tolerance, min_area):
+            numbers = ((corners[:, ::-1] + np.array([left, top])) / (width, height)).ravel()
             lines.append(" ".join(["0", *(f"{number:.6f}" for number in numbers)]))
     return lines
 
@@ -121,9 +121,8 @@ def _simplified(walk: NDArray[np.float64], tolerance: float) -> NDArray[np.float
             kept[middle] = True
             parts += [(first, middle), (middle, last)]
     corners = walk[kept]
-    if len(corners) < 3:  # a polygon has three corners, also where all of it is within the tolerance
-        corners = walk[np.round(np.linspace(0, len(walk) - 1, 4)).astype(int)[:3]]
-    return corners
+    missing = max(3 - len(corners), 0)  # a pixel or a line has fewer corners than a polygon: the last is said again
+    return np.concatenate([corners, corners[-1:].repeat(missing, axis=0)])
 
 
 def _off_the_line(
@@ -131,5 +130,5 @@ def _off_the_line(
 ) -> NDArray[np.float64]:
     """The distance of points (N, 2) to the straight line between two, which may be one."""
     along = end - start
-    place = np.clip((points - start) @ along / max(along @ along, 1e-9), 0, 1)
+    place = np.clip((points - start) @ along / max(float(along @ along), 1e-9), 0, 1)
     return np.hypot(*(points - start - place[:, None] * along).T)

@@ -1,7 +1,7 @@
 """Class-agnostic instance scores: AP, AP50, AR100, boundary AP, and touching pairs kept apart.
 
-AP and AR are COCO's (IoU 0.50:0.05:0.95, 100 masks an image), computed by faster-coco-eval on one category; boundary AP takes the smaller
-of the IoU of the masks and of the bands along their borders, 2 % of the diagonal wide (Cheng et al., 2021).
+AP and AR are COCO's (IoU 0.50:0.05:0.95, 100 masks an image), computed by faster-coco-eval on one category; boundary AP takes
+the smaller of the IoU of the masks and of the bands along their borders, 2 % of the diagonal wide (Cheng et al., 2021).
 """
 
 from __future__ import annotations

@@ -15,7 +15,11 @@ DISTANCE, LENGTH = 2.0, 8
 
 
 def touching_pairs(
-    labels: NDArray[np.integer], classes: Sequence[object] | None = None, *, distance: float = DISTANCE, length: int = LENGTH
+    labels: NDArray[np.integer],
+    classes: Sequence[object] | None = None,
+    *,
+    distance: float = DISTANCE,
+    length: int = LENGTH,
 ) -> list[tuple[int, int]]:
     """Pairs (i, j), i < j, of labels of a map (H, W), 0 background, that touch.
 
@@ -49,9 +53,7 @@ def separated(truth: Masks, pairs: Sequence[tuple[int, int]], predictions: Masks
         return 0
     overlap = pairwise_iou(truth, predictions)  # (K, M)
     best, value = overlap.argmax(axis=1), overlap.max(axis=1)
-    return sum(
-        best[one - 1] != best[other - 1] and min(value[one - 1], value[other - 1]) > iou for one, other in pairs
-    )
+    return sum(best[one - 1] != best[other - 1] and min(value[one - 1], value[other - 1]) > iou for one, other in pairs)
 
 
 def _outline(labels: NDArray[np.integer]) -> NDArray[np.bool_]:

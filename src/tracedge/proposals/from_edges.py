@@ -1,8 +1,9 @@
 """Instances straight from an edge map: those closed regions that look like objects, and none inside another.
 
-The hierarchy of closed regions (`tracedge.regions`) holds each object that the edges close, among many that are none. An object has a
-strong contour and nothing as strong inside; it is mostly solid, and does not run along the image's border as background does. Each
-node gets a score from these; then the nodes that together explain most of the image are chosen, by the hierarchy, exactly.
+The hierarchy of closed regions (`tracedge.regions`) holds each object that the edges close, among many that are none. An
+object has a strong contour and nothing as strong inside; it is mostly solid, and does not run along the image's border as
+background does. Each node gets a score from these; then the nodes that together explain most of the image are chosen, by
+the hierarchy, exactly.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from tracedge.regions import Regions, closed_regions
 class FromEdgesSettings:
     """How regions are judged (docs/experiments.md says how the defaults were chosen).
 
-    min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below which there
-    is no object. The others are powers, 0 leaves one out: inside, of 1 - strongest edge within / contrast; weakest, of weakest side
-    of the contour / contrast; border, of the share of the contour that is not the image's border; extent, of area /
-    bounding box; size, of the area, when a region is weighed against its parts (below 1 favours the parts); rank, of the area, when
-    instances are ranked (small ones are oftener wrong).
+    min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below
+    which there is no object. The others are powers, 0 leaves one out: inside, of 1 - strongest edge within / contrast;
+    weakest, of weakest side of the contour / contrast; border, of the share of the contour that is not the image's border;
+    extent, of area / bounding box; size, of the area, when a region is weighed against its parts (below 1 favours the
+    parts); rank, of the area, when instances are ranked (small ones are oftener wrong).
     """
 
     min_area: float = 0.0005
@@ -102,7 +103,9 @@ def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.flo
     )
     scores = regions.contrasts * (1 - within) ** settings.inside * weakest**settings.weakest * shape
     share = areas / areas[-1]
-    possible = (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
+    possible = (
+        (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
+    )
     return np.where(possible, scores, 0.0)
 
 
@@ -126,4 +129,3 @@ def best_disjoint(regions: Regions, values: NDArray[np.float64]) -> NDArray[np.i
         else:
             open_nodes += regions.merges[node - count].tolist()
     return np.sort(np.array(chosen, np.int64))
-

@@ -86,8 +86,9 @@ def _object(graph: Matrix, grid_hw: tuple[int, int]) -> Grid:
     vector = second_eigenvector(graph).reshape(grid_hw)
     side = vector > vector.mean()
     corners = int(side[[0, 0, -1, -1], [0, -1, 0, -1]].sum())
-    # Objects seldom fill three corners. Otherwise the object is where the vector is largest in size.
-    if corners >= 3 or not side.flat[np.abs(vector).argmax()]:
+    # The vector's sign puts its largest component, the most outstanding token, above the mean. That side is the object, unless
+    # it fills three corners, which objects seldom do.
+    if corners >= 3:
         side, vector = ~side, -vector
     return piece_at(side, int(vector.argmax()))
 
