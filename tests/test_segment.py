@@ -200,6 +200,11 @@ def test_evaluate_instances_scores_files_and_ways(scenes, segmented, tmp_path):
     assert {"ap", "ap50", "ar100", "boundary_ap", "touching_separated"} <= content.keys()
     assert 0 < content["ap"] <= content["ap50"] <= 1
 
+    truth = segmented / "instances.json"  # a results file names its images by the ids of a truth in one file
+    result = run("evaluate", "instances", "--truth", truth, "--pred", segmented / "results.json", "--json", report)
+    assert result.exit_code == 0, result.output
+    assert json.loads(report.read_text())["ap"] == 1
+
     result = run("evaluate", "instances", "--truth", scenes, "--proposals", scenes / "masks", "--limit", 1)
     assert result.exit_code == 0, result.output
     for row in ("masks |", "masks + BGP, Canny edges", "masks + BGP, our edges", "straight from our edges"):

@@ -40,7 +40,8 @@ class SegmentSettings:
     """How edges become instances.
 
     bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap; otherwise each pixel
-    goes to the mask of the highest score. min_score: what is less sure is left out. max_side: edges larger than this, in
+    goes to the mask of the highest score. min_score: what is less sure, of masks straight from
+    edges, is left out. max_side: edges larger than this, in
     pixels, are made smaller before masks are made of them, and the masks larger again. from_edges, propagation: of the two.
     """
 
@@ -86,12 +87,12 @@ def segment(edges: EdgeMap, proposals: Instances | None = None, settings: Segmen
         small = _fitted(edges.edges, settings.max_side)
         if proposals is None:
             found = instances_from_edges(small, settings.from_edges)
+            found = found[found.scores >= settings.min_score]
         else:
             scale = (small.size / edges.edges.size) if small.size else 1.0
             propagation = replace(settings.propagation, min_area=round(settings.propagation.min_area * scale))
             found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation)
         found = _resized(found, edges.shape)
-    found = found[found.scores >= settings.min_score]
     found = found if settings.overlapping else found.non_overlapping()
     return found.sorted()
 

@@ -67,7 +67,7 @@ def instances(
     methods: Methods
     settings: dict[str, object] = {"predictions": str(pred) if pred else None}
     if pred is not None:
-        methods = _of_files(pred)
+        methods = _of_files(pred, truth)
     else:
         options = option.PredictorOptions(
             backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
@@ -89,10 +89,13 @@ def instances(
             temporary.write_text(report, encoding="utf-8")
 
 
-def _of_files(pred: Path) -> Methods:
+def _of_files(pred: Path, truth: list[Path]) -> Methods:
+    """What the files hold; of COCO results, which name images by their ids alone, the truth's file says which they are."""
+    from tracedge.export.coco_reader import is_results
     from tracedge.proposals.from_files import find_masks
 
-    source = find_masks(pred)
+    known = next((path for path in truth if path.is_file()), None)
+    source = find_masks(pred, known if is_results(pred) else None)
     return lambda sample: {PREDICTION: _read(sample, source)}
 
 

@@ -21,6 +21,9 @@ def refine(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
     ],
+    image_ids: Annotated[
+        Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
+    ] = None,
     formats: Formats = None,
     overlapping: Annotated[
         bool, typer.Option("--overlapping", help="Keep masks that overlap (then also written as npz).")
@@ -41,7 +44,7 @@ def refine(
 ) -> None:
     """Cut, grow and merge masks by instance edges (boundary-guided propagation). Writes what `tracedge segment` writes.
 
-    A photo without masks gets an empty label map. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
+    A photo that the masks do not know is a failure of that photo. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
     """
     from tracedge.errors import SettingsError
     from tracedge.proposals.from_files import find_masks
@@ -55,7 +58,7 @@ def refine(
     segment_folder(
         [str(images)],
         output,
-        find_masks(masks),
+        find_masks(masks, image_ids),
         lambda: option.predictor(options, student=student, teacher=teacher),
         SegmentSettings(overlapping=overlapping),
         formats=formats or [],

@@ -64,6 +64,7 @@ def segment_folder(
     together = [name for name in TOGETHER if name in formats or name == "coco"]
     jobs = find_images(paths, output=output)
     files = source if isinstance(source, MaskSource) else None
+    names = {job.source: job.file for job in jobs}
 
     # 2. The model; what its instances depend on is what the run depends on.
     proposer = None if isinstance(source, MaskSource) else source
@@ -74,7 +75,7 @@ def segment_folder(
 
     def load(path: Path) -> _Photo:
         image = load_image(path, max_pixels=max_pixels)
-        return _Photo(image, files.read(path.name, image.shape[:2]) if files is not None else None)
+        return _Photo(image, files.read(names[path], image.shape[:2]) if files is not None else None)
 
     def predict(photos: list[_Photo]) -> list[tuple[np.ndarray, Instances]]:
         found = segmenter([photo.image for photo in photos], [photo.masks for photo in photos])

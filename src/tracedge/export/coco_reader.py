@@ -154,6 +154,15 @@ def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max
         raise DataError(f"{path} is not a COCO file of instances: {error}") from error
 
 
+def is_results(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as COCO results do: with a JSON list."""
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() != ".json":
+        return False
+    with path.open("rb") as stream:
+        return stream.read(64).lstrip().startswith(b"[")
+
+
 def _json(path: Path) -> Any:
     try:
         size = path.stat().st_size
