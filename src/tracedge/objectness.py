@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from tracedge.regions import Regions
 
+CLOSED = 2.0
+"""Power of the share of a contour on which there is an edge: what is open on one side is rather a gap between objects."""
+
 LARGE = 0.05
 """Share of the image from which on size says nothing about a region."""
 

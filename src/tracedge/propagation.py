@@ -18,7 +18,7 @@ from scipy.ndimage import label
 
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, Masks
-from tracedge.objectness import boxes, on_border, shape_factor, small_factor
+from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_factor
 from tracedge.regions import Regions, closed_regions
 from tracedge.walk import max_pooled, mean_pooled, walk
 
@@ -142,7 +142,8 @@ def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
         np.where(outside, first.max(), first).min(axis=1),
         np.where(outside, 0, last).max(axis=1),
     )
-    return regions.contrasts_of(members) * shape * small_factor(areas, regions.basins.size)
+    contrast, closed = regions.contrasts_of(members).T
+    return contrast * closed**CLOSED * shape * small_factor(areas, regions.basins.size)
 
 
 def cut(masks: Masks, edges: Edges, regions: Regions, settings: PropagationSettings) -> tuple[Masks, NDArray[np.int64]]:

@@ -20,10 +20,11 @@ from skimage.segmentation import watershed
 
 from tracedge.errors import DataError
 
-_Border: TypeAlias = tuple[float, int]  # edges along it added up, and its length in pixel sides
+_Border: TypeAlias = tuple[float, float, float]  # edges along it added up, its length in pixel sides, sides on an edge
 
 _SMOOTHING = 1.0  # pixels: a minimum of the smoothed map starts a basin
 _FLAT = 1 / 255  # differences of height below this start no basin of their own
+_EDGE = 0.1  # from here on there is an edge
 _FAINT = 0.05  # edges from here on make ground fall away from them,
 _FAR, _FALL = 16.0, 0.25  # over so many pixels, by so much
 
@@ -35,8 +36,9 @@ class Regions:
     basins: int32 (H, W), the number 0..B-1 of each pixel's basin. areas: (B,) pixels. merges: int (M, 2), the two nodes that
     merge m makes into node B + m; basins are the nodes 0..B-1. levels: (M,) ascending, the strength in [0, 1] of the
     border that each merge gives up. M = B - 1: the last node is the whole image. contrasts: (B + M,) mean edge along the
-    whole contour of each node, the image's own border apart. pairs: int (P, 2), basins that touch; sums, lengths: (P,) the edges
-    along their border added up, and its length in pixel sides.
+    whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on which there is an edge.
+    pairs: int (P, 2), basins that touch; borders: (P, 3) the edges along their border added up, its length in pixel sides, and
+    on how many of them there is an edge.
     """
 
     basins: NDArray[np.int32]
@@ -44,9 +46,9 @@ class Regions:
     merges: NDArray[np.int64]
     levels: NDArray[np.float64]
     contrasts: NDArray[np.float64]
+    closed: NDArray[np.float64]
     pairs: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    lengths: NDArray[np.int64]
+    borders: NDArray[np.float64]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
         """(B,) the region of each basin, numbered from 0, when borders weaker than `level` have given way."""
@@ -87,9 +89,10 @@ class Regions:
         return inside[:, : len(self.areas)]
 
     def contrasts_of(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(K,) mean edge along the contour of each of K sets of basins (K, B); 0 where it is all the image's border."""
+        """(K, 2) `contrasts` and `closed` of each of K sets of basins (K, B); 0 where its contour is all the image's border."""
         crossed = (members[:, self.pairs[:, 0]] != members[:, self.pairs[:, 1]]).astype(np.float64)  # (K, P)
-        return (crossed @ self.sums) / np.maximum(crossed @ self.lengths, 1)
+        total, length, firm = (crossed @ self.borders).T
+        return np.stack((total, firm), axis=1) / np.maximum(length, 1)[:, None]
 
     def labels_at_level(self, level: float) -> NDArray[np.int64]:
         """(H, W) the region of each pixel, numbered from 0."""
@@ -123,9 +126,9 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
         raise DataError(f"closed regions are those of a float map (H, W) in [0, 1], got {edges.dtype} {edges.shape}.")
     basins = _basins(edges)
     areas = np.bincount(basins.ravel())
-    borders = _borders(basins, edges)
-    merges, levels, contrasts = _merge_weakest_first(len(areas), *borders)
-    return Regions(basins, areas, merges, levels, contrasts, *borders)
+    pairs, borders = _borders(basins, edges)
+    merges, levels, contours = _merge_weakest_first(len(areas), pairs, borders)
+    return Regions(basins, areas, merges, levels, contours[:, 0], contours[:, 1], pairs, borders)
 
 
 def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -148,10 +151,8 @@ def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.unique(basins, return_inverse=True)[1].astype(np.int32).reshape(edges.shape)
 
 
-def _borders(
-    basins: NDArray[np.int32], edges: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Pairs (P, 2) of touching basins, the sum of the edge along each border, and its length in pixel sides."""
+def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs (P, 2) of touching basins, and their borders (P, 3): see `Regions`."""
     pairs, strengths = [], []
     for first, second in (
         ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
@@ -163,22 +164,22 @@ def _borders(
     sides = np.sort(np.concatenate(pairs), axis=1).astype(np.int64)
     count = int(basins.max()) + 1
     keys, inverse = np.unique(sides[:, 0] * count + sides[:, 1], return_inverse=True)
-    sums = np.bincount(inverse, np.concatenate(strengths).astype(np.float64), len(keys))
-    lengths = np.bincount(inverse, minlength=len(keys)).astype(np.int64)
-    return np.stack((keys // count, keys % count), axis=1), np.asarray(sums, np.float64), lengths
+    strength = np.concatenate(strengths).astype(np.float64)
+    sums = [np.bincount(inverse, each, len(keys)) for each in (strength, np.ones(len(strength)), strength >= _EDGE)]
+    return np.stack((keys // count, keys % count), axis=1), np.stack(sums, axis=1)
 
 
 def _merge_weakest_first(
-    count: int, pairs: NDArray[np.int64], sums: NDArray[np.float64], lengths: NDArray[np.int64]
+    count: int, pairs: NDArray[np.int64], lines: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Merges (M, 2), their levels, ascending, and the contrast of all nodes. Among equals the lowest numbers go first."""
+    """Merges (M, 2), their levels, ascending, and (B + M, 2) of all nodes. Among equals the lowest numbers go first."""
     borders: list[dict[int, _Border]] = [{} for _ in range(count)]
     heap: list[tuple[float, int, int]] = []
-    for (one, other), total, length in zip(pairs.tolist(), sums.tolist(), lengths.tolist(), strict=True):
-        borders[one][other] = borders[other][one] = (total, length)
+    for (one, other), (total, length, firm) in zip(pairs.tolist(), lines.tolist(), strict=True):
+        borders[one][other] = borders[other][one] = (total, length, firm)
         heap.append((total / length, one, other))
     heapq.heapify(heap)
-    contrasts = [_mean_border(known) for known in borders]
+    contours = [_contour(known) for known in borders]
     merges, levels, level = [], [], 0.0
     gone: set[int] = set()
     while heap:
@@ -190,27 +191,28 @@ def _merge_weakest_first(
         merges.append((one, other))
         levels.append(level)
         joined = _joined(borders, one, other)
-        for neighbour, (total, length) in joined.items():
-            borders[neighbour][len(borders)] = (total, length)
-            heapq.heappush(heap, (total / length, neighbour, len(borders)))
+        for neighbour, border in joined.items():
+            borders[neighbour][len(borders)] = border
+            heapq.heappush(heap, (border[0] / border[1], neighbour, len(borders)))
         borders.append(joined)
-        contrasts.append(_mean_border(joined))
-    return np.array(merges, np.int64).reshape(-1, 2), np.array(levels), np.array(contrasts)
+        contours.append(_contour(joined))
+    return np.array(merges, np.int64).reshape(-1, 2), np.array(levels), np.array(contours)
 
 
 def _joined(borders: list[dict[int, _Border]], one: int, other: int) -> dict[int, _Border]:
     """The borders of two nodes that become one; the two have none from now on, and their neighbours forget them."""
     joined: dict[int, _Border] = {}
     for node, twin in ((one, other), (other, one)):
-        for neighbour, (total, length) in borders[node].items():
+        for neighbour, (total, length, firm) in borders[node].items():
             if neighbour != twin:
                 del borders[neighbour][node]
-                known = joined.get(neighbour, (0.0, 0))
-                joined[neighbour] = (known[0] + total, known[1] + length)
+                known = joined.get(neighbour, (0.0, 0.0, 0.0))
+                joined[neighbour] = (known[0] + total, known[1] + length, known[2] + firm)
         borders[node] = {}
     return joined
 
 
-def _mean_border(known: dict[int, _Border]) -> float:
-    length = sum(part[1] for part in known.values())
-    return sum(part[0] for part in known.values()) / length if length else 0.0
+def _contour(known: dict[int, _Border]) -> tuple[float, float]:
+    """Mean edge along all borders of a node, and the share of them on an edge; zeros where it has none."""
+    total, length, firm = (sum(border[part] for border in known.values()) for part in range(3))
+    return (total / length, firm / length) if length else (0.0, 0.0)

@@ -47,7 +47,7 @@ class SegmentSettings:
 
     bgp: bool = True
     overlapping: bool = False
-    min_score: float = 0.15
+    min_score: float = 0.12
     max_side: int = 1024
     from_edges: FromEdgesSettings = field(default_factory=FromEdgesSettings)
     propagation: PropagationSettings = field(default_factory=PropagationSettings)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances
-from tracedge.objectness import boxes, on_border, shape_factor, small_factor
+from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_factor
 from tracedge.regions import Regions, closed_regions
 
 
@@ -25,7 +25,7 @@ class FromEdgesSettings:
 
     min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below
     which there is no object. The others are powers, 0 leaves one out: inside, of 1 - strongest edge within / contrast;
-    weakest, of weakest side of the contour / contrast; border, of the share of the contour that is not the image's border;
+    weakest, of weakest side of the contour / contrast; closed, of the share of the contour on an edge; border, of the share of the contour that is not the image's border;
     extent, of area / bounding box; size, of the area, when a region is weighed against its parts (below 1 favours the
     parts); rank, of the area, when instances are ranked (small ones are oftener wrong).
     """
@@ -35,6 +35,7 @@ class FromEdgesSettings:
     min_contrast: float = 0.15
     inside: float = 1.0
     weakest: float = 0.15
+    closed: float = CLOSED
     border: float = 2.0
     extent: float = 1.0
     size: float = 0.85
@@ -102,6 +103,7 @@ def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.flo
         extent=settings.extent,
     )
     scores = regions.contrasts * (1 - within) ** settings.inside * weakest**settings.weakest * shape
+    scores *= regions.closed**settings.closed
     share = areas / areas[-1]
     possible = (
         (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
