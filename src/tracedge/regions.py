@@ -36,7 +36,7 @@ class Regions:
     basins: int32 (H, W), the number 0..B-1 of each pixel's basin. areas: (B,) pixels. merges: int (M, 2), the two nodes that
     merge m makes into node B + m; basins are the nodes 0..B-1. levels: (M,) ascending, the strength in [0, 1] of the
     border that each merge gives up. M = B - 1: the last node is the whole image. contrasts: (B + M,) mean edge along the
-    whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on which there is an edge.
+    whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on an edge.
     pairs: int (P, 2), basins that touch; borders: (P, 3) the edges along their border added up, its length in pixel sides, and
     on how many of them there is an edge.
     """

@@ -25,9 +25,10 @@ class FromEdgesSettings:
 
     min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below
     which there is no object. The others are powers, 0 leaves one out: inside, of 1 - strongest edge within / contrast;
-    weakest, of weakest side of the contour / contrast; closed, of the share of the contour on an edge; border, of the share of the contour that is not the image's border;
-    extent, of area / bounding box; size, of the area, when a region is weighed against its parts (below 1 favours the
-    parts); rank, of the area, when instances are ranked (small ones are oftener wrong).
+    weakest, of weakest side of the contour / contrast; closed, of the share of the contour on an edge; border, of the share
+    of the contour that is not the image's border; extent, of area / bounding box; size, of the area, when a region is
+    weighed against its parts (below 1 favours the parts); rank, of the area, when instances are ranked (small ones are
+    oftener wrong).
     """
 
     min_area: float = 0.0005
