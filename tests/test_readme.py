@@ -28,14 +28,16 @@ def photo(tmp_path, monkeypatch):
 
 
 def test_the_python_of_the_readme_runs(photo):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    shapes = []
     names: dict[str, object] = {}
-    exec(code, names)
-    assert names["found"].shape == (76, 96)
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):  # one after the other, as a reader would
+        exec(code, names)
+        shapes.append(names["found"].shape)
+    assert shapes == [(76, 96), (76, 96)]
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.split()[1] in ("edges", "inspect") and "photo" in c and "sd15" not in c]
+    "command", [c for c in COMMANDS if c.split()[1] in ("edges", "inspect", "segment") and "photo" in c and "sd15" not in c]
 )
 def test_the_commands_of_the_readme_on_photos_run(photo, command):
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--size", "64"])
