@@ -37,7 +37,8 @@ def test_the_python_of_the_readme_runs(photo):
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.split()[1] in ("edges", "inspect", "segment") and "photo" in c and "sd15" not in c]
+    "command",
+    [c for c in COMMANDS if c.split()[1] in ("edges", "inspect", "segment") and "photo" in c and "sd15" not in c],
 )
 def test_the_commands_of_the_readme_on_photos_run(photo, command):
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--size", "64"])
