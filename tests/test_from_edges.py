@@ -59,7 +59,7 @@ def test_the_best_set_of_nodes_is_the_best_of_all_sets():
     assert values[chosen].sum() == pytest.approx(best_within(len(values) - 1))
 
 
-@pytest.mark.parametrize("wrong", [{"min_area": -1.0}, {"max_area": 2.0}, {"border": np.inf}])
-def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(SettingsError, match="masks from edges"):
+@pytest.mark.parametrize("wrong", [{"min_area": -1.0}, {"max_area": 2.0}, {"border": np.inf}, {"size": True}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
         FromEdgesSettings(**wrong)

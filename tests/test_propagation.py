@@ -88,6 +88,13 @@ def test_no_proposals_and_tiny_ones_give_no_instances():
     assert len(boundary_guided_propagation(edges, Instances(dot))) == 0
 
 
+@pytest.mark.parametrize("min_area", [0, 64])
+def test_a_mask_on_edges_alone_grows_into_nothing(min_area):
+    masks = Instances(np.ones((1, 40, 48), bool))
+    found = boundary_guided_propagation(np.ones((40, 48), np.float32), masks, PropagationSettings(min_area=min_area))
+    assert len(found) == 0
+
+
 def test_two_runs_are_equal():
     scene = draw_scene(900_003, 128)
     runs = [

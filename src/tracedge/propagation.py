@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, Masks
 from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_factor
 from tracedge.regions import Regions, closed_regions
+from tracedge.settings import check_types
 from tracedge.walk import max_pooled, mean_pooled, walk
 
 Edges = NDArray[np.float32]
@@ -54,11 +55,10 @@ class PropagationSettings:
     def __post_init__(self) -> None:
         if self.separate not in ("regions", "components"):
             raise SettingsError(f'separate of the propagation is "regions" or "components", got {self.separate!r}')
-        for name in [field.name for field in fields(self)][1:-1]:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
-                raise SettingsError(f"{name} of the propagation is a finite number >= 0, got {value!r}")
-        if min(self.grid, self.steps, self.radius) < 1 or self.tolerance == 0:
+        check_types(self)
+        if min(self.level, self.beta, self.keep, self.merge_iou, self.min_area, self.min_seed) < 0:
+            raise SettingsError(f"no setting of the propagation is below 0, got {self}")
+        if min(self.grid, self.steps, self.radius) < 1 or self.tolerance <= 0:
             raise SettingsError("grid, steps and radius of the propagation are at least 1, tolerance above 0")
         if max(self.level, self.keep, self.merge_iou, self.min_seed) > 1:
             raise SettingsError("level, keep, merge_iou and min_seed of the propagation lie in [0, 1]")
@@ -121,8 +121,11 @@ def boundary_guided_propagation(
     masks, scores = [], []
     for group, inside, look in zip(groups, basins, looks, strict=True):
         mask = inside[regions.basins]  # (H, W)
-        seed = float((mask & fragments[group].any(axis=0)).sum() / mask.sum())
-        if mask.sum() >= settings.min_area and seed >= settings.min_seed:
+        area = int(mask.sum())
+        if area < max(settings.min_area, 1):  # also where a fragment lay on edges alone, and nothing grew
+            continue
+        seed = float((mask & fragments[group].any(axis=0)).sum() / area)
+        if seed >= settings.min_seed:
             masks.append(mask)
             given = float(np.average(proposals.scores[parents[group]], weights=sizes[group]))
             scores.append(given * (seed * look if settings.judge else 1))

@@ -89,8 +89,8 @@ def segment(edges: EdgeMap, proposals: Instances | None = None, settings: Segmen
             found = instances_from_edges(small, settings.from_edges)
             found = found[found.scores >= settings.min_score]
         else:
-            scale = (small.size / edges.edges.size) if small.size else 1.0
-            propagation = replace(settings.propagation, min_area=round(settings.propagation.min_area * scale))
+            least = round(settings.propagation.min_area * small.size / edges.edges.size)  # of the image's own pixels
+            propagation = replace(settings.propagation, min_area=least)
             found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation)
         found = _resized(found, edges.shape)
     found = found if settings.overlapping else found.non_overlapping()

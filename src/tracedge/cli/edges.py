@@ -35,7 +35,7 @@ def edges(
     ensemble: option.Ensemble = 1,
     inversion: option.Inversion = False,
     seed: option.Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
+    batch_size: option.BatchSize = 1,
     kind: Annotated[
         list[str] | None, typer.Option(help="Also write <stem>.edges.<kind>.png: nms, thin, binary. May be repeated.")
     ] = None,
@@ -43,9 +43,7 @@ def edges(
     npz: Annotated[
         bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, curve, settings.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results of other settings in the output folder.")
-    ] = False,
+    force: option.Force = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,

@@ -34,7 +34,7 @@ def instances(
     ] = None,
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher.")] = False,
+    teacher: option.Teacher = False,
     proposals: Annotated[
         list[str] | None,
         typer.Option(help="Masks to refine by edges: maskcut, promerge, or any file of masks; may be repeated."),

@@ -43,6 +43,9 @@ Dtype = Annotated[
     str | None, typer.Option(help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.")
 ]
 LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the network.")]
+Teacher = Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher: several forwards.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace results of other settings in the output folder.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
 
 

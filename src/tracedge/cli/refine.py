@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.segment_folder import Formats, segment_folder
+from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
 
 
@@ -18,25 +18,19 @@ def refine(
         typer.Argument(help="Masks of any tool: COCO json, label PNGs, npz files, or folders of binary PNGs."),
     ],
     images: Annotated[Path, typer.Option(help="Folder of the photos that the masks are of.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
-    ],
+    output: Output,
     image_ids: Annotated[
         Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
     ] = None,
     formats: Formats = None,
-    overlapping: Annotated[
-        bool, typer.Option("--overlapping", help="Keep masks that overlap (then also written as npz).")
-    ] = False,
+    overlapping: Overlapping = False,
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher.")] = False,
+    teacher: option.Teacher = False,
     size: option.Size = None,
     zoom: option.Zoom = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results of other settings in the output folder.")
-    ] = False,
+    batch_size: option.BatchSize = 1,
+    force: option.Force = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tracedge.cli import predictor_options as option
 from tracedge.cli.proposal_options import Crf, Features, proposals_from
-from tracedge.cli.segment_folder import Formats, segment_folder
+from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
 
 Proposals = Annotated[
@@ -19,26 +18,20 @@ Proposals = Annotated[
 
 def segment(
     paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
-    ],
+    output: Output,
     proposals: Proposals = "edges",
     features: Features = None,
     crf: Crf = True,
     bgp: Annotated[bool, typer.Option(help="Cut, grow and merge proposals by the edges.")] = True,
     formats: Formats = None,
-    overlapping: Annotated[
-        bool, typer.Option("--overlapping", help="Keep masks that overlap (then also written as npz).")
-    ] = False,
+    overlapping: Overlapping = False,
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher.")] = False,
+    teacher: option.Teacher = False,
     size: option.Size = None,
     zoom: option.Zoom = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results of other settings in the output folder.")
-    ] = False,
+    batch_size: option.BatchSize = 1,
+    force: option.Force = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,

@@ -24,6 +24,10 @@ PER_IMAGE = {"npz": NPZ, "yolo": ".txt", "geojson": ".geojson", "overlay": ".ins
 TOGETHER = {"coco": "instances.json", "results": "results.json", "label-studio": "label_studio.json"}
 """Formats: what they write for each image, and what they write for all images together."""
 
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
+]
+Overlapping = Annotated[bool, typer.Option("--overlapping", help="Keep masks that overlap (then also written as npz).")]
 Formats = Annotated[
     list[str] | None,
     typer.Option("--format", help=f"Also write: {', '.join([*PER_IMAGE, *list(TOGETHER)[1:]])}. May be repeated."),

@@ -37,7 +37,7 @@ def teach(
     zoom: option.Zoom = None,
     ensemble: option.Ensemble = 1,
     seed: option.Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")] = 1,
+    batch_size: option.BatchSize = 1,
     force: Annotated[
         bool, typer.Option("--force", help="Replace labels of other settings in the output folder.")
     ] = False,

@@ -8,7 +8,7 @@ the hierarchy, exactly.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from tracedge.errors import SettingsError
 from tracedge.instances import Instances
 from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_factor
 from tracedge.regions import Regions, closed_regions
+from tracedge.settings import check_types
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,9 @@ class FromEdgesSettings:
     rank: float = 0.25
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < np.inf:
-                raise SettingsError(f"{field.name} of masks from edges is a finite number >= 0, got {value!r}")
+        check_types(self)
+        if min(vars(self).values()) < 0:
+            raise SettingsError(f"no setting of masks from edges is below 0, got {self}")
         if not self.min_area < self.max_area <= 1 or self.min_contrast > 1:
             raise SettingsError("masks from edges need 0 <= min_area < max_area <= 1 and min_contrast <= 1")
 
