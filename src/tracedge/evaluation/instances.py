@@ -111,13 +111,13 @@ def evaluate_instances(
 
 
 def instances_markdown(rows: Iterable[InstanceRow]) -> str:
-    """The rows as a Markdown table; a figure that has nothing to score is a dash."""
-    lines = ["| data (images) | masks | AP | AP50 | AR100 | boundary AP | touching separated |", "| --- " * 7 + "|"]
+    """The rows as a Markdown table, in per cent, touching pairs with their number; what has nothing to score is a dash."""
+    lines = ["| data (images) | masks | AP | AP50 | AR100 | boundary AP | touching kept apart |", "| --- " * 7 + "|"]
     for row in rows:
         figures = row.figures
         values = (figures.ap, figures.ap50, figures.ar100, figures.boundary_ap, figures.touching_separated)
         cells = " | ".join("-" if value is None else f"{100 * value:.1f}" for value in values)
-        lines.append(f"| {row.truth} ({figures.images}) | {row.name} | {cells} |")
+        lines.append(f"| {row.truth} ({figures.images}) | {row.name} | {cells} ({figures.touching}) |")
     return "\n".join(lines) + "\n"
 
 
