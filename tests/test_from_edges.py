@@ -7,7 +7,13 @@ from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances, pairwise_iou
 from tracedge.metrics.edges import instance_boundaries
-from tracedge.proposals.from_edges import FromEdgesSettings, best_disjoint, instances_from_edges
+from tracedge.proposals.from_edges import (
+    FromEdgesSettings,
+    best_disjoint,
+    instances_from_edges,
+    strongest_split,
+    unlike,
+)
 from tracedge.regions import closed_regions
 
 
@@ -37,6 +43,51 @@ def test_a_faint_line_inside_does_not_split_an_object_and_a_strong_one_does():
     edges[10:50, 35] = 0.9
     first, second = instances_from_edges(edges).masks[:2, 30][:, [20, 50]]
     assert (first != second).all()
+
+
+def two_halves(line):
+    """A box of 40 x 50 with a line of that strength down its middle; the rest is background."""
+    edges = np.zeros((60, 80), np.float32)
+    edges[10:50, [10, 60]] = edges[[10, 49], 10:61] = 0.9
+    edges[10:50, 35] = line
+    return edges
+
+
+def test_overlapping_masks_hold_the_whole_and_its_parts():
+    edges = two_halves(0.5)
+    disjoint, all_of_them = instances_from_edges(edges), instances_from_edges(edges, overlapping=True)
+    parts = np.zeros((3, 60, 80), bool)
+    parts[0, 10:50, 10:36] = parts[1, 10:50, 36:61] = parts[2, 10:50, 10:61] = True
+    assert pairwise_iou(parts, all_of_them.masks).max(axis=1).min() > 0.9
+    assert pairwise_iou(parts, disjoint.masks).max(axis=1).min() < 0.7
+    assert (np.diff(all_of_them.scores) <= 0).all()
+
+
+def test_a_speck_inside_speaks_less_against_an_object_than_a_line_through_it():
+    regions = closed_regions(two_halves(0.5))
+    speck = two_halves(0)
+    speck[28:33, [20, 24]] = speck[[28, 32], 20:25] = 0.5
+    with_speck = closed_regions(speck)
+    splits = []
+    for each in (regions, with_speck):
+        box = each.gathered(each.areas)
+        whole = int(np.abs(box - 40 * 50).argmin())
+        splits.append(strongest_split(each, 0.35)[whole])
+    assert splits[1] < 0.7 * splits[0]
+    assert strongest_split(regions, 0.0) == pytest.approx(regions.levels())
+
+
+def test_unlike_keeps_what_brute_force_keeps():
+    rng = np.random.default_rng(1)
+    regions = closed_regions(rng.random((12, 14), dtype=np.float32))
+    nodes = rng.permutation(len(regions.areas) + len(regions.merges))
+    members = regions.members(np.arange(len(nodes)))
+    overlap = pairwise_iou(members[:, regions.basins], members[:, regions.basins])
+    kept = []
+    for node in nodes.tolist():
+        if not kept or overlap[node, kept].max() < 0.6:
+            kept.append(node)
+    assert unlike(regions, nodes, 0.6).tolist() == kept
 
 
 def test_no_edges_give_no_instances():

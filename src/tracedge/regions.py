@@ -1,9 +1,9 @@
 """Closed regions of an edge map: watershed basins, and the order in which they merge when weak borders give way.
 
 An edge map has gaps, and a region that leaks through one gap is no region. So basins of the watershed, whose borders are
-closed, are merged two by two, the pair with the weakest common border first; strength is the mean over the whole border, so a
-gap counts for its length only. The result is a hierarchy (Arbelaez et al., 2011, without orientations): cut it at a level,
-and the borders that are left are at least that strong.
+closed, are merged two by two, the pair with the weakest common border first, small ones before large ones; strength is the
+mean over the whole border, so a gap counts for its length only. The result is a hierarchy (Arbelaez et al., 2011, without
+orientations): cut it at a level, and nothing that is left has given up a border as strong.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _FLAT = 1 / 255  # differences of height below this start no basin of their own
 _EDGE = 0.1  # from here on there is an edge
 _FAINT = 0.05  # edges from here on make ground fall away from them,
 _FAR, _FALL = 16.0, 0.25  # over so many pixels, by so much
+_SMALL = 0.5  # power of the smaller one's area in the order of merging: what is small is rather part of something
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +35,8 @@ class Regions:
     """The hierarchy of one edge map.
 
     basins: int32 (H, W), the number 0..B-1 of each pixel's basin. areas: (B,) pixels. merges: int (M, 2), the two nodes that
-    merge m makes into node B + m; basins are the nodes 0..B-1. levels: (M,) ascending, the strength in [0, 1] of the
-    border that each merge gives up. M = B - 1: the last node is the whole image. contrasts: (B + M,) mean edge along the
+    merge m makes into node B + m; basins are the nodes 0..B-1. M = B - 1: the last node is the whole image. strengths: (M,) mean
+    edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the
     whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on an edge.
     pairs: int (P, 2), basins that touch; borders: (P, 3) the edges along their border added up, its length in pixel sides, and
     on how many of them there is an edge.
@@ -44,18 +45,19 @@ class Regions:
     basins: NDArray[np.int32]
     areas: NDArray[np.int64]
     merges: NDArray[np.int64]
-    levels: NDArray[np.float64]
+    strengths: NDArray[np.float64]
     contrasts: NDArray[np.float64]
     closed: NDArray[np.float64]
     pairs: NDArray[np.int64]
     borders: NDArray[np.float64]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
-        """(B,) the region of each basin, numbered from 0, when borders weaker than `level` have given way."""
+        """(B,) the region of each basin, numbered from 0: the largest nodes whose level is below `level`."""
         count = len(self.areas)
         top = self.parents()
-        gone = count + int(np.searchsorted(self.levels, level, side="left"))
-        top[top >= gone] = np.flatnonzero(top >= gone)  # merges at this level or above do not happen
+        kept_apart = self.levels() >= level
+        kept_apart[:count] = False
+        top = np.where(kept_apart[top], np.arange(len(top)), top)  # merges at this level or above do not happen
         for node in range(len(top) - 1, -1, -1):  # a parent's number is larger than its children's
             top[node] = top[top[node]]
         return np.unique(top[:count], return_inverse=True)[1]
@@ -67,17 +69,21 @@ class Regions:
         parents[self.merges.ravel()] = np.repeat(np.arange(count, len(parents)), 2)
         return parents
 
-    def given_up(self) -> NDArray[np.float64]:
-        """(B + M,) the level at which each node merges into another: its weakest border. 0 for the whole image."""
-        levels = np.zeros(len(self.areas) + len(self.merges))
-        levels[self.merges.ravel()] = np.repeat(self.levels, 2)
-        return levels
+    def levels(self) -> NDArray[np.float64]:
+        """(B + M,) the largest strength that each node has given up, never below its parts'; 0 for a basin."""
+        return self.gathered(np.zeros(len(self.areas)), np.maximum, self.strengths)
 
-    def gathered(self, values: NDArray[Any], join: np.ufunc = np.add) -> NDArray[Any]:
-        """(B + M, ...) values (B, ...) of basins, joined up the hierarchy: sums, or `np.minimum`, `np.maximum`."""
+    def gathered(
+        self, values: NDArray[Any], join: np.ufunc = np.add, of_merges: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """(B + M, ...) values (B, ...) of basins, joined up the hierarchy: sums, or `np.minimum`, `np.maximum`.
+
+        of_merges: (M, ...) what each merge adds to the node that it makes.
+        """
         nodes = np.concatenate((values, np.zeros((len(self.merges), *values.shape[1:]), values.dtype)))
         for number, (one, other) in enumerate(self.merges.tolist()):
-            nodes[len(values) + number] = join(nodes[one], nodes[other])
+            node = join(nodes[one], nodes[other])
+            nodes[len(values) + number] = node if of_merges is None else join(node, of_merges[number])
         return nodes
 
     def members(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -127,8 +133,8 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     basins = _basins(edges)
     areas = np.bincount(basins.ravel())
     pairs, borders = _borders(basins, edges)
-    merges, levels, contours = _merge_weakest_first(len(areas), pairs, borders)
-    return Regions(basins, areas, merges, levels, contours[:, 0], contours[:, 1], pairs, borders)
+    merges, strengths, contours = _merge_weakest_first(areas, pairs, borders)
+    return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], pairs, borders)
 
 
 def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -170,33 +176,41 @@ def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDA
 
 
 def _merge_weakest_first(
-    count: int, pairs: NDArray[np.int64], lines: NDArray[np.float64]
+    areas: NDArray[np.int64], pairs: NDArray[np.int64], lines: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Merges (M, 2), their levels, ascending, and (B + M, 2) of all nodes. Among equals the lowest numbers go first."""
-    borders: list[dict[int, _Border]] = [{} for _ in range(count)]
+    """Merges (M, 2), the strengths they give up (M,), and contrast and closed share (B + M, 2) of all nodes.
+
+    Among equals the lowest numbers go first.
+    """
+    borders: list[dict[int, _Border]] = [{} for _ in range(len(areas))]
+    sizes: list[float] = areas.tolist()
     heap: list[tuple[float, int, int]] = []
+
+    def wait(one: int, other: int, border: _Border) -> None:
+        heapq.heappush(heap, (border[0] / border[1] * min(sizes[one], sizes[other]) ** _SMALL, one, other))
+
     for (one, other), (total, length, firm) in zip(pairs.tolist(), lines.tolist(), strict=True):
         borders[one][other] = borders[other][one] = (total, length, firm)
-        heap.append((total / length, one, other))
-    heapq.heapify(heap)
+        wait(one, other, borders[one][other])
     contours = [_contour(known) for known in borders]
-    merges, levels, level = [], [], 0.0
+    merges, strengths = [], []
     gone: set[int] = set()
     while heap:
-        strength, one, other = heapq.heappop(heap)
+        _, one, other = heapq.heappop(heap)
         if one in gone or other in gone:
             continue  # its border lives on under another number
         gone |= {one, other}
-        level = max(level, strength)
+        total, length, _ = borders[one][other]
         merges.append((one, other))
-        levels.append(level)
+        strengths.append(total / length)
+        sizes.append(sizes[one] + sizes[other])
         joined = _joined(borders, one, other)
         for neighbour, border in joined.items():
             borders[neighbour][len(borders)] = border
-            heapq.heappush(heap, (border[0] / border[1], neighbour, len(borders)))
+            wait(neighbour, len(borders), border)
         borders.append(joined)
         contours.append(_contour(joined))
-    return np.array(merges, np.int64).reshape(-1, 2), np.array(levels), np.array(contours)
+    return np.array(merges, np.int64).reshape(-1, 2), np.array(strengths), np.array(contours)
 
 
 def _joined(borders: list[dict[int, _Border]], one: int, other: int) -> dict[int, _Border]:

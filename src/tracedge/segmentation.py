@@ -17,6 +17,7 @@ from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation
 from tracedge.proposals.from_edges import FromEdgesSettings, instances_from_edges
+from tracedge.regions import Regions
 
 
 class PredictsEdges(Protocol):
@@ -39,15 +40,15 @@ class Proposes(Protocol):
 class SegmentSettings:
     """How edges become instances.
 
-    bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap; otherwise each pixel
-    goes to the mask of the highest score. min_score: what is less sure, of masks straight from
+    bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap, a heap and the coins
+    in it; otherwise each pixel goes to one mask. min_score: what is less sure, of masks straight from
     edges, is left out. max_side: edges larger than this, in
     pixels, are made smaller before masks are made of them, and the masks larger again. from_edges, propagation: of the two.
     """
 
     bgp: bool = True
     overlapping: bool = False
-    min_score: float = 0.12
+    min_score: float = 0.14
     max_side: int = 1024
     from_edges: FromEdgesSettings = field(default_factory=FromEdgesSettings)
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
@@ -59,13 +60,20 @@ class SegmentSettings:
             raise SettingsError(f"min_score lies in [0, 1], got {self.min_score}")
 
 
-def segment(edges: EdgeMap, proposals: Instances | None = None, settings: SegmentSettings | None = None) -> Instances:
+def segment(
+    edges: EdgeMap,
+    proposals: Instances | None = None,
+    settings: SegmentSettings | None = None,
+    *,
+    regions: Regions | None = None,
+) -> Instances:
     """Instances of one image from its edges.
 
     Args:
         edges: of the image, from a teacher or a student.
         proposals: masks of the same image to cut, grow and merge by the edges; None: closed regions of the edges themselves.
         settings: see `SegmentSettings`.
+        regions: `closed_regions(fitted(edges.edges, settings.max_side))`, if the caller has them already.
 
     Returns:
         Instances of the image's size, the best score first; unless settings say otherwise they do not overlap.
@@ -84,14 +92,14 @@ def segment(edges: EdgeMap, proposals: Instances | None = None, settings: Segmen
     if proposals is not None and not settings.bgp:
         found = proposals
     else:
-        small = _fitted(edges.edges, settings.max_side)
+        small = fitted(edges.edges, settings.max_side)
         if proposals is None:
-            found = instances_from_edges(small, settings.from_edges)
+            found = instances_from_edges(small, settings.from_edges, overlapping=settings.overlapping, regions=regions)
             found = found[found.scores >= settings.min_score]
         else:
             least = round(settings.propagation.min_area * small.size / edges.edges.size)  # of the image's own pixels
             propagation = replace(settings.propagation, min_area=least)
-            found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation)
+            found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation, regions=regions)
         found = _resized(found, edges.shape)
     found = found if settings.overlapping else found.non_overlapping()
     return found.sorted()
@@ -152,7 +160,7 @@ class Segmenter:
         return segment(edges, proposals, self.settings)
 
 
-def _fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
+def fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
     """The map, made smaller with antialiasing if its long side is above `max_side`."""
     scale = max_side / max(edges.shape)
     if scale >= 1:

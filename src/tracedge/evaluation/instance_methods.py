@@ -12,7 +12,8 @@ from tracedge.errors import DataError
 from tracedge.evaluation.instances import LabelledInstances
 from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
-from tracedge.segmentation import SegmentSettings, segment
+from tracedge.regions import closed_regions
+from tracedge.segmentation import SegmentSettings, fitted, segment
 
 EdgesOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ProposalsOf = Callable[[LabelledInstances], Instances]
@@ -36,11 +37,12 @@ class Comparison:
             raise DataError("its truth has no image to predict from: give a folder with images/ as --truth.")
         settings = replace(self.settings, overlapping=True, min_score=0.0)
         edges = {whose: EdgeMap(edges_of(sample.image)) for whose, edges_of in self.edges.items()}
+        regions = {whose: closed_regions(fitted(theirs.edges, settings.max_side)) for whose, theirs in edges.items()}
         found = {}
         for name, proposals_of in self.proposals.items():
             found[name] = proposals_of(sample)
             for whose, theirs in edges.items():
-                found[f"{name} + BGP, {whose} edges"] = segment(theirs, found[name], settings)
+                found[f"{name} + BGP, {whose} edges"] = segment(theirs, found[name], settings, regions=regions[whose])
         for whose, theirs in edges.items():
-            found[f"straight from {whose} edges"] = segment(theirs, None, settings)
+            found[f"straight from {whose} edges"] = segment(theirs, None, settings, regions=regions[whose])
         return found

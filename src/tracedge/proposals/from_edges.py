@@ -1,9 +1,9 @@
 """Instances straight from an edge map: those closed regions that look like objects, and none inside another.
 
 The hierarchy of closed regions (`tracedge.regions`) holds each object that the edges close, among many that are none. An
-object has a strong contour and nothing as strong inside; it is mostly solid, and does not run along the image's border as
-background does. Each node gets a score from these; then the nodes that together explain most of the image are chosen, by
-the hierarchy, exactly.
+object has a strong contour and nothing as strong that cuts it through; it is mostly solid, and does not run along the image's
+border as background does. Each node gets a score from these; then the nodes that together explain most of the image are chosen,
+by the hierarchy, exactly. Who can use masks that overlap also gets what was not chosen: a heap and the coins in it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,29 @@ from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_fa
 from tracedge.regions import Regions, closed_regions
 from tracedge.settings import check_types
 
+MOST = 100
+"""Masks of an image at most, where they may overlap: no metric of the field looks at more."""
+
 
 @dataclass(frozen=True)
 class FromEdgesSettings:
     """How regions are judged (docs/experiments.md says how the defaults were chosen).
 
     min_area, max_area: share of the image that an instance covers. min_contrast: mean edge along a contour, in [0, 1], below
-    which there is no object. The others are powers, 0 leaves one out: inside, of 1 - strongest edge within / contrast;
+    which there is no object. balance: power of the share that a border within cuts off, by which it counts less: a speck
+    does not speak against an object. The others are powers, 0 leaves one out: inside, of 1 - strongest border within / contrast;
     weakest, of weakest side of the contour / contrast; closed, of the share of the contour on an edge; border, of the share
     of the contour that is not the image's border; extent, of area / bounding box; size, of the area, when a region is
     weighed against its parts (below 1 favours the parts); rank, of the area, when instances are ranked (small ones are
     oftener wrong).
+    alternative: share of its score that a mask keeps which is no part of the best disjoint set, alike: IoU with a better mask
+    from which on it is left out.
     """
 
     min_area: float = 0.0005
     max_area: float = 0.8
     min_contrast: float = 0.15
+    balance: float = 0.35
     inside: float = 1.0
     weakest: float = 0.15
     closed: float = CLOSED
@@ -42,28 +49,37 @@ class FromEdgesSettings:
     extent: float = 1.0
     size: float = 0.85
     rank: float = 0.25
+    alternative: float = 0.7
+    alike: float = 0.8
 
     def __post_init__(self) -> None:
         check_types(self)
         if min(vars(self).values()) < 0:
             raise SettingsError(f"no setting of masks from edges is below 0, got {self}")
-        if not self.min_area < self.max_area <= 1 or self.min_contrast > 1:
-            raise SettingsError("masks from edges need 0 <= min_area < max_area <= 1 and min_contrast <= 1")
+        if not self.min_area < self.max_area <= 1:
+            raise SettingsError("masks from edges need 0 <= min_area < max_area <= 1")
+        if max(self.min_contrast, self.alternative, self.alike) > 1:
+            raise SettingsError("min_contrast, alternative and alike of masks from edges lie in [0, 1]")
 
 
 def instances_from_edges(
-    edges: NDArray[np.float32], settings: FromEdgesSettings | None = None, *, regions: Regions | None = None
+    edges: NDArray[np.float32],
+    settings: FromEdgesSettings | None = None,
+    *,
+    overlapping: bool = False,
+    regions: Regions | None = None,
 ) -> Instances:
     """Instances of an edge map, with no other source of masks.
 
     Args:
         edges: float32 (H, W) in [0, 1], 1 the strongest.
         settings: see `FromEdgesSettings`.
+        overlapping: whether masks that hold others, or lie in them, are kept too, `MOST` in all.
         regions: `closed_regions(edges)`, if the caller has them already.
 
     Returns:
-        Instances of (H, W) that do not overlap, the best score first. The score is the mean edge along the contour, less for
-        what speaks against an object.
+        Instances of (H, W), the best score first; unless `overlapping` they do not overlap. The score is the mean edge along the
+        contour, less for what speaks against an object.
 
     Raises:
         DataError: edges that are no map in [0, 1].
@@ -72,28 +88,54 @@ def instances_from_edges(
     regions = regions or closed_regions(edges)
     # 1. Judge every node of the hierarchy.
     scores = node_scores(regions, settings)  # (B + M,)
-    # 2. The best set of nodes none of which lies in another.
+    # 2. The best set of nodes none of which lies in another; what is worth nothing alone is none of them.
     areas = regions.gathered(regions.areas)
     chosen = best_disjoint(regions, scores * (areas / areas[-1]) ** settings.size)
     scores = scores * small_factor(areas, regions.basins.size, settings.rank)
-    chosen = chosen[scores[chosen] > 0]
-    chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
+    nodes = _best_first(chosen, scores)
+    if overlapping:
+        others = _best_first(np.setdiff1d(np.arange(len(scores)), nodes), scores)
+        several = unlike(regions, np.concatenate((nodes, others)), settings.alike)
+        scores[others] *= settings.alternative
+        nodes = _best_first(several[: max(MOST, len(nodes))], scores)
     # 3. Their pixels.
     provenance = {"proposals": "edges", **asdict(settings)}
-    if not len(chosen):
+    if not len(nodes):
         return Instances.empty(regions.basins.shape, provenance)
-    masks = regions.members(chosen)[:, regions.basins]  # (K, H, W)
-    return Instances(masks, scores[chosen].clip(0, 1), provenance)
+    masks = regions.members(nodes)[:, regions.basins]  # (K, H, W)
+    return Instances(masks, scores[nodes].clip(0, 1), provenance)
+
+
+def _best_first(nodes: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Those of the nodes that have a score above 0, by falling score."""
+    nodes = nodes[scores[nodes] > 0]
+    return nodes[np.argsort(-scores[nodes], kind="stable")]
+
+
+def unlike(regions: Regions, nodes: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
+    """Those of the nodes whose IoU with each one before them is below `iou`. Nodes lie in each other, or do not overlap."""
+    parents = regions.parents()
+    areas = regions.gathered(regions.areas)
+    kept: dict[int, None] = {}
+    around: set[int] = set()  # nodes that hold a kept one, and little else
+    for node in nodes.tolist():
+        alike = []
+        above = int(parents[node])
+        while above != node and areas[node] >= iou * areas[above] and above not in alike:
+            alike.append(above)
+            above = int(parents[above])
+        if node not in around and not kept.keys() & alike:
+            kept[node] = None
+            around.update(alike)
+    return np.array(list(kept), np.int64)
 
 
 def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.float64]:
     """(B + M,) the score of each node in [0, 1], 0 for what is no object."""
     areas = regions.gathered(regions.areas)
-    # What is strongest inside: the level of the node's own merge. A basin has nothing inside.
-    inside = np.concatenate((np.zeros(len(regions.areas)), regions.levels))
     contrasts = np.maximum(regions.contrasts, 1e-6)
-    within = np.minimum(inside / contrasts, 1)
-    weakest = np.minimum(regions.given_up() / contrasts, 1)
+    within = np.minimum(strongest_split(regions, settings.balance) / contrasts, 1)
+    weakest = np.minimum(regions.levels()[regions.parents()] / contrasts, 1)
     first, last = boxes(regions)
     shape = shape_factor(
         areas,
@@ -110,6 +152,14 @@ def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.flo
         (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
     )
     return np.where(possible, scores, 0.0)
+
+
+def strongest_split(regions: Regions, balance: float) -> NDArray[np.float64]:
+    """(B + M,) how strongly a border cuts each node in two: the largest strength x (2 x smaller part / node)^balance within."""
+    areas = regions.gathered(regions.areas).astype(np.float64)
+    smaller = areas[regions.merges].min(axis=1, initial=np.inf)
+    own = regions.strengths * (2 * smaller) ** balance
+    return regions.gathered(np.zeros(len(regions.areas)), np.maximum, own) / areas**balance
 
 
 def best_disjoint(regions: Regions, values: NDArray[np.float64]) -> NDArray[np.int64]:
