@@ -101,15 +101,16 @@ def boundary_guided_propagation(
     # 2. Grow.
     cells = max_pooled(edges, settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
+    different, which = np.unique(seeds, axis=0, return_inverse=True)  # masks that overlap share fragments
     grown = walk(
         cells,
-        seeds,
+        different,
         radius=settings.radius,
         beta=settings.beta,
         steps=settings.steps,
         tolerance=settings.tolerance,
         device=device,
-    )  # (F, h, w)
+    )[which.ravel()]  # (F, h, w)
     # 3. From here a mask is a set of basins: bool (F, B).
     within = regions.shares(grown)
     members = within > settings.keep * np.maximum(within.max(axis=1, keepdims=True), 1e-6)

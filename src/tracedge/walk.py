@@ -11,8 +11,8 @@ import warnings
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, eye_array
 from scipy.special import gammaln
 
 Map = NDArray[np.float32]
@@ -20,20 +20,16 @@ Map = NDArray[np.float32]
 
 def max_pooled(edges: Map, cell: int) -> Map:
     """(H, W) -> (ceil(H / cell), ceil(W / cell)): the strongest edge of each cell, so that thin edges do not leak."""
-    return _blocks(edges, cell).max(axis=(1, 3))
+    pixels = torch.from_numpy(edges.astype(np.float32))[None]
+    return F.max_pool2d(pixels, cell, ceil_mode=True)[0].numpy()
 
 
 def mean_pooled(masks: NDArray[np.bool_], cell: int) -> Map:
     """(K, H, W) -> (K, h, w): the share of each cell that a mask covers."""
-    pixels = _blocks(np.ones(masks.shape[1:], np.float32), cell).sum(axis=(1, 3))
-    return np.stack([_blocks(mask.astype(np.float32), cell).sum(axis=(1, 3)) / pixels for mask in masks])
-
-
-def _blocks(array: Map, cell: int) -> Map:
-    """(H, W) -> (h, cell, w, cell), padded by zeros."""
-    height, width = array.shape
-    padded = np.pad(array, ((0, -height % cell), (0, -width % cell)))
-    return padded.reshape(padded.shape[0] // cell, cell, -1, cell)
+    # One by one: all together would not fit the caches.
+    pixels = (torch.from_numpy(mask.astype(np.float32))[None] for mask in masks)
+    pooled = [F.avg_pool2d(each, cell, ceil_mode=True, count_include_pad=False)[0] for each in pixels]
+    return torch.stack(pooled).numpy()
 
 
 def path_offsets(radius: float) -> list[tuple[tuple[int, int], list[tuple[int, int]]]]:
@@ -66,30 +62,37 @@ def transition_matrix(edges: Map, radius: float = 5.0, beta: float = 10.0) -> tu
         A, sparse CSR float64 (N, N), symmetric, N = h w; and its row sums (N,). T = A / sums[:, None].
     """
     height, width = edges.shape
-    strongest = torch.from_numpy(edges.astype(np.float64))
-    number = torch.arange(height * width).reshape(height, width)
-    ends, weights = [], []
-    for (down, right), way in path_offsets(radius):
+    paths = path_offsets(radius)
+    # One plane (h, w) for each step, in the order of A's columns: the steps back, to oneself, the steps forth.
+    own = len(paths)
+    planes = np.zeros((2 * own + 1, height, width))
+    planes[own] = 1
+    for number, ((down, right), way) in enumerate(paths, start=1):
         tall, wide, left = height - down, width - abs(right), max(-right, 0)
         if tall <= 0 or wide <= 0:
             continue
-        barrier = torch.zeros(tall, wide, dtype=torch.float64)
+        barrier = np.zeros((tall, wide), edges.dtype)
         for row, column in way:
-            barrier = torch.maximum(barrier, strongest[row : row + tall, left + column : left + column + wide])
-        start = number[:tall, left : left + wide]
-        stop = number[down:, left + right : left + right + wide]
-        ends.append(torch.stack((start.reshape(-1), stop.reshape(-1))))
-        weights.append((1 - barrier).clamp(0, 1).pow(beta).reshape(-1))
-    size = (height * width, height * width)
-    starts_and_ends = torch.cat(ends, dim=1).numpy() if ends else np.zeros((2, 0), np.int64)
-    half = coo_array((torch.cat(weights).numpy() if weights else np.zeros(0), tuple(starts_and_ends)), size).tocsr()
-    half.eliminate_zeros()
-    affinity = (half + half.T + eye_array(height * width, format="csr")).tocsr()
-    sums = torch.from_numpy(affinity.sum(axis=1))
-    starts, columns, values = (torch.from_numpy(part) for part in (affinity.indptr, affinity.indices, affinity.data))
+            np.maximum(barrier, edges[row : row + tall, left + column : left + column + wide], out=barrier)
+        weight = np.clip(1 - barrier.astype(np.float64), 0, 1) ** beta
+        planes[own + number, :tall, left : left + wide] = weight
+        planes[own - number, down:, left + right : left + right + wide] = weight
+    forth = [down * width + right for (down, right), _ in paths]
+    steps = np.array([-step for step in reversed(forth)] + [0] + forth, np.int32)  # what each adds to a cell's number
+    weights = np.ascontiguousarray(planes.reshape(len(steps), -1).T)  # (N, steps): rows in order, so nothing is sorted
+    reached = weights > 0
+    columns = (np.arange(height * width, dtype=np.int32)[:, None] + steps)[reached]
+    starts = np.concatenate(([0], np.count_nonzero(reached, axis=1).cumsum())).astype(np.int32)
+    affinity = _csr(torch.from_numpy(starts), torch.from_numpy(columns), torch.from_numpy(weights[reached]))
+    return affinity, torch.from_numpy(weights.sum(axis=1))
+
+
+def _csr(starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """A square sparse matrix; with int32 indices its product is the fastest, others are converted each time."""
+    size = (len(starts) - 1, len(starts) - 1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse", UserWarning)  # torch calls its CSR tensors a beta
-        return torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False), sums
+        return torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False)
 
 
 def power_weights(steps: int, tolerance: float) -> NDArray[np.float64]:
@@ -125,15 +128,14 @@ def walk(
     that the walk weights by degree.
     """
     affinity, sums = transition_matrix(edges, radius, beta)
-    affinity, sums = affinity.to(device), sums.to(device)[:, None]
-    now = torch.from_numpy(np.ascontiguousarray(masks.reshape(len(masks), -1).T, np.float64)).to(device)  # (N, K)
+    starts, columns, values = affinity.crow_indices(), affinity.col_indices(), affinity.values()
+    transition = _csr(starts, columns, values / sums.repeat_interleave(starts.diff())).to(device)
+    before = torch.from_numpy(np.ascontiguousarray(masks.reshape(len(masks), -1).T, np.float64)).to(device)  # (N, K)
     weights = power_weights(steps, tolerance)
-    total, before = weights[0] * now, now
+    total, now = weights[0] * before, transition @ before
     for order, weight in enumerate(weights[1:], start=1):
-        after = (affinity @ now) / sums
-        if order > 1:
-            after = 2 * after - before
-        before, now = now, after
+        if order > 1:  # T_k = 2 x T_k-1 - T_k-2, written over T_k-2: no new memory
+            before, now = now, before.addmm_(transition, now, beta=-1, alpha=2)
         if weight > 0:
-            total += weight * now
+            total.add_(now, alpha=weight)
     return total.T.reshape(masks.shape).float().cpu().numpy()
