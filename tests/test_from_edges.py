@@ -7,11 +7,11 @@ from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances, pairwise_iou
 from tracedge.metrics.edges import instance_boundaries
+from tracedge.objectness import strongest_split
 from tracedge.proposals.from_edges import (
     FromEdgesSettings,
     best_disjoint,
     instances_from_edges,
-    strongest_split,
     unlike,
 )
 from tracedge.regions import closed_regions
@@ -72,9 +72,9 @@ def test_a_speck_inside_speaks_less_against_an_object_than_a_line_through_it():
     for each in (regions, with_speck):
         box = each.gathered(each.areas)
         whole = int(np.abs(box - 40 * 50).argmin())
-        splits.append(strongest_split(each, 0.35)[whole])
+        splits.append(strongest_split(each, each.areas)[whole])
     assert splits[1] < 0.7 * splits[0]
-    assert strongest_split(regions, 0.0) == pytest.approx(regions.levels())
+    assert strongest_split(regions, regions.areas, 0.0) == pytest.approx(regions.levels())
 
 
 def test_unlike_keeps_what_brute_force_keeps():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import DataError, SettingsError
@@ -88,11 +89,72 @@ def test_no_proposals_and_tiny_ones_give_no_instances():
     assert len(boundary_guided_propagation(edges, Instances(dot))) == 0
 
 
-@pytest.mark.parametrize("min_area", [0, 64])
-def test_a_mask_on_edges_alone_grows_into_nothing(min_area):
-    masks = Instances(np.ones((1, 40, 48), bool))
-    found = boundary_guided_propagation(np.ones((40, 48), np.float32), masks, PropagationSettings(min_area=min_area))
-    assert len(found) == 0
+@pytest.mark.parametrize("judge", [True, False])
+def test_a_mask_on_edges_alone_stays(judge):
+    masks, edges = Instances(np.ones((1, 40, 48), bool)), np.ones((40, 48), np.float32)
+    found = boundary_guided_propagation(edges, masks, PropagationSettings(min_area=0, judge=judge))
+    assert found.masks.all()
+    assert len(found) == 1
+
+
+def rims(masks, where):
+    """Edges one pixel wide on the last pixels of each mask, or on the first ones outside it."""
+    edges = np.zeros(masks.shape[1:], np.float32)
+    for mask in masks:
+        edges[mask & ~binary_erosion(mask) if where == "inside" else binary_dilation(mask) & ~mask] = 1
+    return edges
+
+
+def disc(row, column, radius, image_hw=(100, 120)):
+    rows, columns = np.indices(image_hw)
+    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+@pytest.mark.parametrize("radius", [10, 20])
+def test_outlines_are_exact_on_whichever_side_of_them_the_edge_is(where, radius):
+    truth = np.stack([disc(50, 30, radius), disc(50, 31 + 2 * radius, radius)])
+    found = boundary_guided_propagation(rims(truth, where), Instances(truth.any(axis=0)[None]))
+    assert len(found) == 2
+    assert pairwise_iou(truth, found.masks).max(axis=1).min() > 0.95
+
+
+def test_narrow_objects_with_an_edge_in_each_of_their_cells_are_kept():
+    truth = np.zeros((2, 60, 120), bool)
+    truth[0, 20:24, 10:110] = truth[1, 24:28, 10:110] = True
+    found = boundary_guided_propagation(rims(truth, "outside"), Instances(truth.any(axis=0)[None]))
+    assert pairwise_iou(truth, found.masks).max(axis=1).min() > 0.9
+
+
+def test_a_good_mask_stays_where_edges_do_no_better():
+    good = disc(50, 60, 30)
+    faint = 0.16 * rims(good[None], "inside")
+    found = boundary_guided_propagation(faint, Instances(good[None]))
+    assert (found.masks == good).all()
+    assert found.scores[0] > 0
+    gone = boundary_guided_propagation(faint, Instances(good[None]), PropagationSettings(judge=False))
+    assert not (gone.masks == good).all()  # what the paper's form makes of it
+
+
+def test_groups_are_those_of_brute_force():
+    rng = np.random.default_rng(3)
+    areas = rng.integers(1, 20, 12)
+    members = rng.random((9, 12)) < 0.4
+    members[4] = members[1]
+    sets, groups = [row.copy() for row in members], [[number] for number in range(9)]
+    while True:
+        overlaps = {
+            (one, other): areas @ (sets[one] & sets[other]) / max(areas @ (sets[one] | sets[other]), 1)
+            for one in range(len(sets))
+            for other in range(one + 1, len(sets))
+        }
+        one, other = max(overlaps, key=overlaps.__getitem__)
+        if overlaps[one, other] <= 0.3:
+            break
+        sets[one], groups[one] = sets[one] | sets[other], sorted(groups[one] + groups[other])
+        del sets[other], groups[other]
+    assert len(groups) < 8
+    assert merged(members, areas, 0.3) == sorted(groups)
 
 
 def test_two_runs_are_equal():

@@ -1,14 +1,25 @@
-"""Whether a region looks like an object, from its contour and its shape alone."""
+"""Whether a region looks like an object, from its contour, its shape and what cuts it through."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, maximum_filter
 
-from tracedge.regions import Regions
+from tracedge.instances import Instances
+from tracedge.regions import EDGE, Regions
 
 CLOSED = 2.0
 """Power of the share of a contour on which there is an edge: what is open on one side is rather a gap between objects."""
+
+BALANCE = 0.35
+"""Power of the share that a border within a region cuts off, by which it counts less: a speck speaks against no object."""
+
+SIZE = 0.85
+"""Power of the area when a region is weighed against its parts (below 1 favours the parts)."""
+
+NEAR = 3
+"""Pixels, a side, in which an edge is looked for from a pixel of a contour."""
 
 LARGE = 0.05
 """Share of the image from which on size says nothing about a region."""
@@ -57,3 +68,34 @@ def shape_factor(
 def small_factor(areas: NDArray[np.number], pixels: int, rank: float = 0.25) -> NDArray[np.float64]:
     """(K,) in [0, 1]: (area / 5 % of the image)^rank, at most 1: of what looks equal, the smaller is oftener wrong."""
     return np.minimum(areas / (LARGE * pixels), 1) ** rank
+
+
+def strongest_split(regions: Regions, areas: NDArray[np.number], balance: float = BALANCE) -> NDArray[np.float64]:
+    """(B + M, ...) how strongly a border cuts each node in two: the largest strength x (2 x smaller part / node)^balance within.
+
+    areas: (B, ...) pixels of each basin that count: all of them, or those in each of several masks.
+    """
+    nodes = regions.gathered(areas.astype(np.float64))
+    smaller = nodes[regions.merges].min(axis=1, initial=np.inf)
+    cuts = (smaller > 0) * (2 * smaller) ** balance
+    own = regions.strengths.reshape(-1, *[1] * (areas.ndim - 1)) * cuts
+    return regions.gathered(np.zeros(areas.shape), np.maximum, own) / np.maximum(nodes, 1) ** balance
+
+
+def looks(
+    instances: Instances, edges: NDArray[np.float32], splits: NDArray[np.float64] | float = 0.0, trust: float = 0.0
+) -> NDArray[np.float64]:
+    """(K,) in [0, 1]: how much each of K instances looks like an object by the edges (H, W).
+
+    The mean edge along its contour, the image's border apart, less for gaps in it, for its shape, for its smallness, and for the
+    strongest border that cuts it through: splits (K,), see `strongest_split`; that leaves at least the share `trust` of it.
+    """
+    masks, boxes, areas = instances.masks, instances.boxes, instances.areas
+    near = maximum_filter(edges, NEAR)
+    contours = [near[mask & ~binary_erosion(mask, border_value=1)] for mask in masks]
+    contrasts = np.array([contour.mean() if contour.size else 0.0 for contour in contours])
+    closed = np.array([(contour >= EDGE).mean() if contour.size else 0.0 for contour in contours])
+    rims = np.concatenate((masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1]), axis=1).sum(axis=1)
+    shape = shape_factor(areas, rims, boxes[:, :2], boxes[:, 2:])
+    whole = 1 - np.minimum(splits / np.maximum(contrasts, 1e-6), 1 - trust)
+    return contrasts * closed**CLOSED * shape * whole * small_factor(areas, edges.size)

@@ -4,6 +4,7 @@
 2. grow       each fragment walks at random, and rarely across an edge: M* = T^t (M o (1 - E)), see walk.py
 3. to pixels  the walk's grid is left for the closed regions of the image, see regions.py: no moats along the edges
 4. merge      what grew into the same thing is one thing: IoU > 0.5, until nothing changes
+5. stay       a mask with a better outline than what it became, and nothing that cuts it through, stays as it was given
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.ndimage import label, maximum_filter
 
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, Masks
-from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_factor
+from tracedge.objectness import SIZE, looks, strongest_split
 from tracedge.regions import Regions, closed_regions
 from tracedge.settings import check_types
 from tracedge.walk import max_pooled, mean_pooled, walk
@@ -32,15 +33,19 @@ class PropagationSettings:
 
     separate: what an edge cuts. "regions": masks are cut along the borders of closed regions, which bridges gaps of an edge;
     "components": connected components of what is below `level`, the paper's. level: edges of this strength cut, in [0, 1].
-    grid: pixels to a cell of the walk, a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta:
+    barrier: edges of this strength let nothing through, and weaker ones less in proportion. grid: pixels to a cell of the walk,
+    a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta:
     how much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for speed. keep: a region
     belongs to a mask where the walk left more than this share of the mask's largest value. merge_iou: masks that overlap
     more are one. min_area: smaller fragments and masks are dropped, in pixels. min_seed: so are masks grown from less than
-    this share of them. judge: whether scores say how good a mask looks; otherwise they are the proposals' own.
+    this share of them. judge: whether scores say how good a mask looks, and a proposal stays that looks better than what it
+    became; otherwise scores are the proposals' own, and all of them are propagated, as in the paper. trust: share of its looks
+    that a proposal keeps however strong the edges are that cut it through.
     """
 
     separate: Literal["regions", "components"] = "regions"
     level: float = 0.15
+    barrier: float = 0.5
     grid: int = 4
     radius: float = 5.0
     beta: float = 10.0
@@ -51,17 +56,20 @@ class PropagationSettings:
     min_area: int = 64
     min_seed: float = 0.1
     judge: bool = True
+    trust: float = 0.5
 
     def __post_init__(self) -> None:
         if self.separate not in ("regions", "components"):
             raise SettingsError(f'separate of the propagation is "regions" or "components", got {self.separate!r}')
         check_types(self)
-        if min(self.level, self.beta, self.keep, self.merge_iou, self.min_area, self.min_seed) < 0:
+        if min(self.level, self.beta, self.keep, self.merge_iou, self.min_area, self.min_seed, self.trust) < 0:
             raise SettingsError(f"no setting of the propagation is below 0, got {self}")
-        if min(self.grid, self.steps, self.radius) < 1 or self.tolerance <= 0:
-            raise SettingsError("grid, steps and radius of the propagation are at least 1, tolerance above 0")
-        if max(self.level, self.keep, self.merge_iou, self.min_seed) > 1:
-            raise SettingsError("level, keep, merge_iou and min_seed of the propagation lie in [0, 1]")
+        if min(self.grid, self.steps, self.radius) < 1 or min(self.tolerance, self.barrier) <= 0:
+            raise SettingsError(
+                "grid, steps and radius of the propagation are at least 1, tolerance and barrier above 0"
+            )
+        if max(self.level, self.keep, self.merge_iou, self.min_seed, self.trust) > 1:
+            raise SettingsError("level, keep, merge_iou, min_seed and trust of the propagation lie in [0, 1]")
 
 
 def boundary_guided_propagation(
@@ -84,7 +92,8 @@ def boundary_guided_propagation(
     Returns:
         Instances of (H, W), in the order of the proposals that they come from. Score: the proposal's (of several merged, their
         mean weighted by area); if `judge`, times the share of the mask that its fragments covered before they grew, and times how
-        much it looks like an object: the mean edge along its contour, and its shape (`tracedge.objectness`).
+        much it looks like an object: the mean edge along its contour, and its shape (`tracedge.objectness`). Proposals that
+        stay come last; those below `min_area` do not.
 
     Raises:
         DataError: edges that are no map in [0, 1], or of another size than the masks.
@@ -94,12 +103,51 @@ def boundary_guided_propagation(
         raise DataError(f"edges are {edges.shape}, masks {proposals.shape} (rows, columns): they must be of one image.")
     provenance = dict(proposals.settings) | {"propagation": asdict(settings)}
     regions = regions or closed_regions(edges)
+    found, origins, seeds = _propagated(edges, proposals, settings, regions, device)
+    if not settings.judge:
+        return Instances(found.masks, found.scores, provenance)
+    scores = found.scores * seeds * looks(found, edges)
+    # 5. What the edges do no better stays as it was given.
+    became = origins.T @ (scores * found.areas**SIZE)  # (K,)
+    splits = strongest_split(regions, regions.counts(proposals.masks).T)[-1]
+    as_given = proposals.scores * looks(proposals, edges, splits, settings.trust)
+    stays = (as_given * proposals.areas**SIZE >= became) & (proposals.areas >= max(settings.min_area, 1))
+    goes = (origins & ~stays).any(axis=1)
+    masks = np.concatenate((found.masks[goes], proposals.masks[stays]))
+    return Instances(masks, np.concatenate((scores[goes], as_given[stays])).clip(0, 1), provenance)
+
+
+def _propagated(
+    edges: Edges, proposals: Instances, settings: PropagationSettings, regions: Regions, device: str | torch.device
+) -> tuple[Instances, NDArray[np.bool_], NDArray[np.float64]]:
+    """What K proposals become: G instances, from which proposals (G, K), and the share of each that its fragments covered."""
     # 1. Cut: F fragments (F, H, W), and the proposal of each.
     fragments, parents = cut(proposals.masks, edges, regions, settings)
     if not len(fragments):
-        return Instances.empty(proposals.shape, provenance)
-    # 2. Grow.
-    cells = max_pooled(edges, settings.grid)  # (h, w)
+        return Instances.empty(proposals.shape), np.zeros((0, len(proposals)), bool), np.zeros(0)
+    # 2. Grow: from here a mask is a set of basins.
+    members = _grown(fragments, edges, regions, settings, device)  # (F, B)
+    # 3. To pixels, and 4. merge.
+    groups = merged(members, regions.areas, settings.merge_iou)
+    origins = np.zeros((len(groups), len(proposals)), bool)
+    for origin, group in zip(origins, groups, strict=True):
+        origin[parents[group]] = True
+    given = np.stack([proposals.masks[origin].any(axis=0) for origin in origins])  # (G, H, W)
+    masks = outlined(np.stack([members[group].any(axis=0) for group in groups]), given, regions)
+    # What is small, or grew from next to nothing, is left out.
+    areas, sizes = masks.sum(axis=(1, 2)), fragments.sum(axis=(1, 2))
+    covered = [(mask & fragments[group].any(axis=0)).sum() for mask, group in zip(masks, groups, strict=True)]
+    seeds = np.array(covered) / np.maximum(areas, 1)
+    scores = np.array([np.average(proposals.scores[parents[group]], weights=sizes[group]) for group in groups])
+    kept = (areas >= max(settings.min_area, 1)) & (seeds >= settings.min_seed)
+    return Instances(masks[kept], scores[kept]), origins[kept], seeds[kept]
+
+
+def _grown(
+    fragments: Masks, edges: Edges, regions: Regions, settings: PropagationSettings, device: str | torch.device
+) -> NDArray[np.bool_]:
+    """(F, B) the basins in which each of F fragments (F, H, W) ends up."""
+    cells = max_pooled(np.minimum(edges / settings.barrier, 1), settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
     different, which = np.unique(seeds, axis=0, return_inverse=True)  # masks that overlap share fragments
     grown = walk(
@@ -111,43 +159,31 @@ def boundary_guided_propagation(
         tolerance=settings.tolerance,
         device=device,
     )[which.ravel()]  # (F, h, w)
-    # 3. From here a mask is a set of basins: bool (F, B).
-    within = regions.shares(grown)
+    within = regions.shares(grown)  # (F, B)
     members = within > settings.keep * np.maximum(within.max(axis=1, keepdims=True), 1e-6)
-    sizes = fragments.sum(axis=(1, 2))
-    # 4. Merge, and judge.
-    groups = merged(members, regions.areas, settings.merge_iou)
-    basins = np.stack([members[group].any(axis=0) for group in groups])  # (G, B)
-    looks = _looks(basins, regions)
-    masks, scores = [], []
-    for group, inside, look in zip(groups, basins, looks, strict=True):
-        mask = inside[regions.basins]  # (H, W)
-        area = int(mask.sum())
-        if area < max(settings.min_area, 1):  # also where a fragment lay on edges alone, and nothing grew
+    lost = ~members.any(axis=1)  # narrow ones, with an edge in each of their cells
+    members[lost] = 2 * regions.counts(fragments[lost]) > regions.areas
+    return members
+
+
+def outlined(members: NDArray[np.bool_], given: Masks, regions: Regions) -> Masks:
+    """Masks (G, H, W) of sets of basins (G, B).
+
+    A pixel on the ridge between a mask and what is no mask belongs to whom the proposals give it: `given` (G, H, W). An edge map
+    may mark the last pixel of an object, or the first one outside; only the proposals know.
+    """
+    masks: Masks = np.take(members, regions.basins, axis=1)
+    held: NDArray[np.bool_] = np.take(members.any(axis=0), regions.basins)  # by any of them
+    for number, of_proposals in enumerate(given):
+        mask = masks[number]
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
             continue
-        seed = float((mask & fragments[group].any(axis=0)).sum() / area)
-        if seed >= settings.min_seed:
-            masks.append(mask)
-            given = float(np.average(proposals.scores[parents[group]], weights=sizes[group]))
-            scores.append(given * (seed * look if settings.judge else 1))
-    if not masks:
-        return Instances.empty(proposals.shape, provenance)
-    return Instances(np.stack(masks), np.clip(scores, 0, 1, dtype=np.float32), provenance)
-
-
-def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
-    """(K,) how much each of K sets of basins (K, B) looks like an object, in [0, 1]."""
-    first, last = boxes(regions)
-    outside = members[..., None] == 0
-    areas = members @ regions.areas
-    shape = shape_factor(
-        areas,
-        members @ on_border(regions),
-        np.where(outside, first.max(), first).min(axis=1),
-        np.where(outside, 0, last).max(axis=1),
-    )
-    contrast, closed = regions.contrasts_of(members).T
-    return contrast * closed**CLOSED * shape * small_factor(areas, regions.basins.size)
+        around = np.s_[max(rows[0] - 2, 0) : rows[-1] + 3, max(columns[0] - 2, 0) : columns[-1] + 3]
+        inside, ridges = mask[around], regions.ridges[around]
+        rim = ridges & maximum_filter(inside & ~ridges, 3) & maximum_filter(~inside & ~ridges, 3)
+        inside[rim] = of_proposals[around][rim] & (inside | ~held[around])[rim]
+    return masks
 
 
 def cut(masks: Masks, edges: Edges, regions: Regions, settings: PropagationSettings) -> tuple[Masks, NDArray[np.int64]]:
@@ -173,8 +209,11 @@ def merged(members: NDArray[np.bool_], areas: NDArray[np.int64], iou: float) -> 
 
     areas: (B,) pixels of each basin. Groups are in the order of their first member.
     """
-    sets = members.astype(np.float64) * np.sqrt(areas)  # products of rows are shared pixels
-    groups = [[number] for number in range(len(members))]
+    different, which = np.unique(members, axis=0, return_inverse=True)  # equal ones are one at once
+    which = which.ravel()
+    order = np.unique(which, return_index=True)[1].argsort()  # of the first of each
+    groups = [np.flatnonzero(which == number).tolist() for number in order.tolist()]
+    sets = different[order] * np.sqrt(areas)  # products of rows are shared pixels
     sizes = (sets**2).sum(axis=1)
     shared = sets @ sets.T
     ratio = np.triu(shared / np.maximum(sizes[:, None] + sizes[None] - shared, 1), 1)
@@ -183,9 +222,9 @@ def merged(members: NDArray[np.bool_], areas: NDArray[np.int64], iou: float) -> 
         sets[one] = np.maximum(sets[one], sets[other])
         groups[one] += groups[other]
         groups[other] = []
-        sets[other] = 0
-        sizes = (sets**2).sum(axis=1)
+        sets[other] = sizes[other] = 0
         with_one = sets @ sets[one]
+        sizes[one] = with_one[one]
         row = with_one / np.maximum(sizes + sizes[one] - with_one, 1)
         ratio[other] = ratio[:, other] = 0
         ratio[one, one + 1 :] = row[one + 1 :]

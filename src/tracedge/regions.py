@@ -22,9 +22,11 @@ from tracedge.errors import DataError
 
 _Border: TypeAlias = tuple[float, float, float]  # edges along it added up, its length in pixel sides, sides on an edge
 
+EDGE = 0.1
+"""From here on there is an edge."""
+
 _SMOOTHING = 1.0  # pixels: a minimum of the smoothed map starts a basin
 _FLAT = 1 / 255  # differences of height below this start no basin of their own
-_EDGE = 0.1  # from here on there is an edge
 _FAINT = 0.05  # edges from here on make ground fall away from them,
 _FAR, _FALL = 16.0, 0.25  # over so many pixels, by so much
 _SMALL = 0.5  # power of the smaller one's area in the order of merging: what is small is rather part of something
@@ -39,7 +41,7 @@ class Regions:
     edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the
     whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on an edge.
     pairs: int (P, 2), basins that touch; borders: (P, 3) the edges along their border added up, its length in pixel sides, and
-    on how many of them there is an edge.
+    on how many of them there is an edge. ridges: bool (H, W), pixels that a basin was given although they lie between two.
     """
 
     basins: NDArray[np.int32]
@@ -50,6 +52,7 @@ class Regions:
     closed: NDArray[np.float64]
     pairs: NDArray[np.int64]
     borders: NDArray[np.float64]
+    ridges: NDArray[np.bool_]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
         """(B,) the region of each basin, numbered from 0: the largest nodes whose level is below `level`."""
@@ -94,11 +97,10 @@ class Regions:
             inside[:, node] |= inside[:, parents[node]]
         return inside[:, : len(self.areas)]
 
-    def contrasts_of(self, members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(K, 2) `contrasts` and `closed` of each of K sets of basins (K, B); 0 where its contour is all the image's border."""
-        crossed = (members[:, self.pairs[:, 0]] != members[:, self.pairs[:, 1]]).astype(np.float64)  # (K, P)
-        total, length, firm = (crossed @ self.borders).T
-        return np.stack((total, firm), axis=1) / np.maximum(length, 1)[:, None]
+    def counts(self, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """(K, B) pixels of each of K masks (K, H, W) in each basin."""
+        counts = [np.bincount(self.basins[mask], minlength=len(self.areas)) for mask in masks]
+        return np.stack(counts) if counts else np.zeros((0, len(self.areas)), np.int64)
 
     def labels_at_level(self, level: float) -> NDArray[np.int64]:
         """(H, W) the region of each pixel, numbered from 0."""
@@ -130,15 +132,15 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     is_map = edges.ndim == 2 and edges.dtype.kind == "f" and edges.size > 0
     if not (is_map and edges.min() >= 0 and edges.max() <= 1):
         raise DataError(f"closed regions are those of a float map (H, W) in [0, 1], got {edges.dtype} {edges.shape}.")
-    basins = _basins(edges)
+    basins, ridges = _basins(edges)
     areas = np.bincount(basins.ravel())
     pairs, borders = _borders(basins, edges)
     merges, strengths, contours = _merge_weakest_first(areas, pairs, borders)
-    return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], pairs, borders)
+    return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], pairs, borders, ridges)
 
 
-def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Watershed basins (H, W) from 0.
+def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Watershed basins (H, W) from 0, and bool (H, W) the ridges between them.
 
     A pixel on the ridge between two goes to the one on its left or above it: an edge map marks the last pixel of an object, as
     `tracedge.metrics.edges.instance_boundaries` does.
@@ -149,12 +151,14 @@ def _basins(edges: NDArray[np.float32]) -> NDArray[np.int32]:
     height = smooth - _FALL * np.minimum(depth / _FAR, 1)
     basins = watershed(np.round(height / _FLAT).astype(np.int32), watershed_line=True).astype(np.int32)
     if not basins.any():  # flat: a watershed without a minimum
-        return np.zeros(edges.shape, np.int32)
+        return np.zeros(edges.shape, np.int32), np.zeros(edges.shape, bool)
+    ridges = basins == 0
     while (open_pixels := basins == 0).any():
         around = np.pad(basins, 1)
         for beside in (around[1:-1, :-2], around[:-2, 1:-1], around[1:-1, 2:], around[2:, 1:-1]):
             basins = np.where(open_pixels & (basins == 0), beside, basins)
-    return np.unique(basins, return_inverse=True)[1].astype(np.int32).reshape(edges.shape)
+    basins = np.unique(basins, return_inverse=True)[1].astype(np.int32).reshape(edges.shape)
+    return basins, ridges
 
 
 def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -171,7 +175,7 @@ def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDA
     count = int(basins.max()) + 1
     keys, inverse = np.unique(sides[:, 0] * count + sides[:, 1], return_inverse=True)
     strength = np.concatenate(strengths).astype(np.float64)
-    sums = [np.bincount(inverse, each, len(keys)) for each in (strength, np.ones(len(strength)), strength >= _EDGE)]
+    sums = [np.bincount(inverse, each, len(keys)) for each in (strength, np.ones(len(strength)), strength >= EDGE)]
     return np.stack((keys // count, keys % count), axis=1), np.stack(sums, axis=1)
 
 

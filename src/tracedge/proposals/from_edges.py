@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances
-from tracedge.objectness import CLOSED, boxes, on_border, shape_factor, small_factor
+from tracedge.objectness import BALANCE, CLOSED, SIZE, boxes, on_border, shape_factor, small_factor, strongest_split
 from tracedge.regions import Regions, closed_regions
 from tracedge.settings import check_types
 
@@ -41,13 +41,13 @@ class FromEdgesSettings:
     min_area: float = 0.0005
     max_area: float = 0.8
     min_contrast: float = 0.15
-    balance: float = 0.35
+    balance: float = BALANCE
     inside: float = 1.0
     weakest: float = 0.15
     closed: float = CLOSED
     border: float = 2.0
     extent: float = 1.0
-    size: float = 0.85
+    size: float = SIZE
     rank: float = 0.25
     alternative: float = 0.7
     alike: float = 0.8
@@ -134,7 +134,7 @@ def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.flo
     """(B + M,) the score of each node in [0, 1], 0 for what is no object."""
     areas = regions.gathered(regions.areas)
     contrasts = np.maximum(regions.contrasts, 1e-6)
-    within = np.minimum(strongest_split(regions, settings.balance) / contrasts, 1)
+    within = np.minimum(strongest_split(regions, regions.areas, settings.balance) / contrasts, 1)
     weakest = np.minimum(regions.levels()[regions.parents()] / contrasts, 1)
     first, last = boxes(regions)
     shape = shape_factor(
@@ -152,14 +152,6 @@ def node_scores(regions: Regions, settings: FromEdgesSettings) -> NDArray[np.flo
         (share >= settings.min_area) & (share <= settings.max_area) & (regions.contrasts >= settings.min_contrast)
     )
     return np.where(possible, scores, 0.0)
-
-
-def strongest_split(regions: Regions, balance: float) -> NDArray[np.float64]:
-    """(B + M,) how strongly a border cuts each node in two: the largest strength x (2 x smaller part / node)^balance within."""
-    areas = regions.gathered(regions.areas).astype(np.float64)
-    smaller = areas[regions.merges].min(axis=1, initial=np.inf)
-    own = regions.strengths * (2 * smaller) ** balance
-    return regions.gathered(np.zeros(len(regions.areas)), np.maximum, own) / areas**balance
 
 
 def best_disjoint(regions: Regions, values: NDArray[np.float64]) -> NDArray[np.int64]:
