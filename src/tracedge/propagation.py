@@ -79,7 +79,7 @@ def boundary_guided_propagation(
         proposals: masks of the same image, from any tool; they may overlap.
         settings: see `PropagationSettings`.
         regions: `closed_regions(edges)`, if the caller has them already.
-        device: where the walk is done; the result is the same within the walk's tolerance.
+        device: where the walk is done, the CPU or CUDA; the result is the same within the walk's tolerance.
 
     Returns:
         Instances of (H, W), in the order of the proposals that they come from. Score: the proposal's (of several merged, their
@@ -101,16 +101,16 @@ def boundary_guided_propagation(
     # 2. Grow.
     cells = max_pooled(edges, settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
-    different, which = np.unique(seeds, axis=0, return_inverse=True)  # masks that overlap share fragments
+    different, which = _different(seeds)
     grown = walk(
         cells,
-        different,
+        seeds[different],
         radius=settings.radius,
         beta=settings.beta,
         steps=settings.steps,
         tolerance=settings.tolerance,
         device=device,
-    )[which.ravel()]  # (F, h, w)
+    )[which]  # (F, h, w)
     # 3. From here a mask is a set of basins: bool (F, B).
     within = regions.shares(grown)
     members = within > settings.keep * np.maximum(within.max(axis=1, keepdims=True), 1e-6)
@@ -133,6 +133,12 @@ def boundary_guided_propagation(
     if not masks:
         return Instances.empty(proposals.shape, provenance)
     return Instances(np.stack(masks), np.clip(scores, 0, 1, dtype=np.float32), provenance)
+
+
+def _different(maps: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of maps (F, h, w) that differ, and for each map which of those it equals: masks that overlap share fragments."""
+    last = {each.tobytes(): place for place, each in enumerate(maps)}
+    return np.unique([last[each.tobytes()] for each in maps], return_inverse=True)
 
 
 def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
