@@ -17,6 +17,9 @@ from scipy.special import gammaln
 
 Map = NDArray[np.float32]
 
+WALK_DEVICES = ("cpu", "cuda")
+"""Kinds of devices with sparse products in float64; Apple's has neither."""
+
 
 def max_pooled(edges: Map, cell: int) -> Map:
     """(H, W) -> (ceil(H / cell), ceil(W / cell)): the strongest edge of each cell, so that thin edges do not leak."""
