@@ -101,7 +101,7 @@ def boundary_guided_propagation(
     # 2. Grow.
     cells = max_pooled(edges, settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
-    different, which = _different(seeds)
+    different, which = distinct(seeds)
     grown = walk(
         cells,
         seeds[different],
@@ -135,12 +135,6 @@ def boundary_guided_propagation(
     return Instances(np.stack(masks), np.clip(scores, 0, 1, dtype=np.float32), provenance)
 
 
-def _different(maps: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of maps (F, h, w) that differ, and for each map which of those it equals: masks that overlap share fragments."""
-    last = {each.tobytes(): place for place, each in enumerate(maps)}
-    return np.unique([last[each.tobytes()] for each in maps], return_inverse=True)
-
-
 def _looks(members: NDArray[np.bool_], regions: Regions) -> NDArray[np.float64]:
     """(K,) how much each of K sets of basins (K, B) looks like an object, in [0, 1]."""
     first, last = boxes(regions)
@@ -172,6 +166,12 @@ def cut(masks: Masks, edges: Edges, regions: Regions, settings: PropagationSetti
                 parents.append(number)
     stacked = np.stack(fragments) if fragments else np.zeros((0, *edges.shape), bool)
     return stacked, np.array(parents, np.int64)
+
+
+def distinct(maps: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of maps (F, h, w) that differ, and for each map which of those it equals: masks that overlap share fragments."""
+    last = {each.tobytes(): place for place, each in enumerate(maps)}
+    return np.unique([last[each.tobytes()] for each in maps], return_inverse=True)
 
 
 def merged(members: NDArray[np.bool_], areas: NDArray[np.int64], iou: float) -> list[list[int]]:

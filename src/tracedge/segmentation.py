@@ -18,7 +18,7 @@ from tracedge.maps import EdgeMap
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation
 from tracedge.proposals.from_edges import FromEdgesSettings, instances_from_edges
 from tracedge.regions import Regions
-from tracedge.walk import WALK_DEVICES
+from tracedge.walk import walk_device
 
 
 class PredictsEdges(Protocol):
@@ -164,8 +164,7 @@ class Segmenter:
     def _segmented(self, image: NDArray[np.uint8], edges: EdgeMap, proposals: Instances | None) -> Instances:
         if proposals is None and self.proposer is not None:
             proposals = self.proposer(image)
-        device = self.predictor.device
-        return segment(edges, proposals, self.settings, device=device if device.type in WALK_DEVICES else "cpu")
+        return segment(edges, proposals, self.settings, device=walk_device(self.predictor.device))
 
 
 def fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:

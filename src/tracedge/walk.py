@@ -17,9 +17,6 @@ from scipy.special import gammaln
 
 Map = NDArray[np.float32]
 
-WALK_DEVICES = ("cpu", "cuda")
-"""Kinds of devices with sparse products in float64; Apple's has neither."""
-
 
 def max_pooled(edges: Map, cell: int) -> Map:
     """(H, W) -> (ceil(H / cell), ceil(W / cell)): the strongest edge of each cell, so that thin edges do not leak."""
@@ -142,3 +139,8 @@ def walk(
         if weight > 0:
             total.add_(now, alpha=weight)
     return total.T.reshape(masks.shape).float().cpu().numpy()
+
+
+def walk_device(device: torch.device) -> torch.device:
+    """The device itself if it has sparse products in float64, as CUDA has, or else the CPU (Apple's has neither)."""
+    return device if device.type == "cuda" else torch.device("cpu")
