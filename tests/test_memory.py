@@ -1,11 +1,13 @@
 """The memory counter, and what the teacher holds at its worst moment."""
 
+import numpy as np
 import torch
 
 from tracedge import EdgeTeacher, attention
 from tracedge.backbones.mini import MiniBackbone, MiniConfig, build_mini
 from tracedge.datasets.scenes import draw_scene
-from tracedge.evaluation.memory import peak_tensor_bytes
+from tracedge.evaluation.memory import free_bytes, peak_bytes, peak_tensor_bytes
+from tracedge.walk import transition_matrix
 
 
 def test_the_peak_counts_what_lives_at_one_time_and_not_what_was_freed():
@@ -27,6 +29,23 @@ def test_views_and_work_in_place_cost_nothing():
         return kept.view(10, 100)
 
     assert peak_tensor_bytes(compute) == 4000
+
+
+def test_the_parts_of_a_sparse_matrix_are_counted_once():
+    affinity, _ = transition_matrix(np.zeros((8, 8), np.float32))
+    ones = torch.ones(64, 2, dtype=torch.float64)
+    assert peak_tensor_bytes(lambda: affinity @ ones) == ones.nbytes  # the product alone
+    copies = peak_tensor_bytes(lambda: affinity.clone())
+    assert copies == 4 * 65 + (4 + 8) * affinity.values().numel()
+
+
+def test_arrays_and_tensors_are_added_up():
+    peak = peak_bytes(lambda: (np.zeros(10_000), torch.zeros(10_000)))
+    assert 120_000 <= peak < 140_000
+
+
+def test_free_memory_is_some_of_what_there_is():
+    assert 2**20 < free_bytes(torch.device("cpu")) < 2**50
 
 
 def test_the_teacher_holds_a_small_multiple_of_one_map_and_never_the_heads_of_the_model(monkeypatch):

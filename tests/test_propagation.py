@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from tracedge import propagation
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, pairwise_iou
 from tracedge.metrics.edges import instance_boundaries
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation, merged
+from tracedge.walk import walk
 
 
 def oracle_edges(labels):
@@ -63,6 +65,19 @@ def test_groups_merge_above_the_threshold_only_and_until_nothing_changes():
     members[3, 9:] = True
     assert merged(members[:2], areas, 0.5) == [[0], [1]]
     assert merged(members, areas, 0.5) == [[0, 1, 2], [3]]  # the second and third together are near enough to the first
+
+
+def test_fragments_that_masks_share_walk_once_and_the_masks_are_what_they_are_alone(monkeypatch):
+    labels = touching_boxes(3)
+    masks = np.stack([labels > 0, labels >= 2])  # boxes 1, 2, 3 and boxes 2, 3
+    walked = []
+    monkeypatch.setattr(
+        propagation, "walk", lambda edges, seeds, **how: walked.append(len(seeds)) or walk(edges, seeds, **how)
+    )
+    both = boundary_guided_propagation(oracle_edges(labels), Instances(masks))
+    alone = boundary_guided_propagation(oracle_edges(labels), Instances(masks[:1]))
+    assert walked == [3, 3]
+    assert (both.masks == alone.masks).all()
 
 
 def test_pixels_on_the_edges_belong_to_an_object():

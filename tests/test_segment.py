@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -97,6 +98,49 @@ def test_segmenter_answers_to_one_image_and_to_a_list(scenes):
     assert segmenter.provenance["proposals"] == {"proposals": "edges"}
     given = Instances(np.ones((1, 144, 160), bool))
     assert len(segmenter(files[:1], [given])) == 1
+
+
+@pytest.mark.parametrize(("predicts_on", "walks_on"), [("cuda:1", "cuda:1"), ("cpu", "cpu"), ("mps", "cpu")])
+def test_the_walk_is_done_where_the_edges_are_made_if_it_can_be(monkeypatch, predicts_on, walks_on):
+    class Predictor:
+        device, provenance = torch.device(predicts_on), {}
+
+        def __call__(self, images):
+            return [two_boxes()] * len(images)
+
+    seen = []
+
+    def propagation(edges, proposals, settings, *, device, **rest):
+        seen.append(torch.device(device))
+        return proposals
+
+    monkeypatch.setattr("tracedge.segmentation.boundary_guided_propagation", propagation)
+    Segmenter(Predictor())(np.zeros((60, 80, 3), np.uint8), Instances(np.ones((1, 60, 80), bool)))
+    assert seen == [torch.device(walks_on)]
+
+
+@pytest.mark.parametrize("verb", ["segment", "refine"])
+def test_device_of_the_command_is_where_the_walk_is_done(verb, scenes, tmp_path, monkeypatch):
+    from tracedge import segmentation
+
+    seen = []
+
+    def propagation(*arguments, device, **rest):
+        seen.append(torch.device(device).type)
+        return boundary_guided_propagation(*arguments, **rest)
+
+    boundary_guided_propagation = segmentation.boundary_guided_propagation
+    monkeypatch.setattr(segmentation, "boundary_guided_propagation", propagation)
+    monkeypatch.setattr(
+        "tracedge.student.predictor.EdgePredictor.device", torch.device("cuda")
+    )  # as if --device said so
+    masks = scenes / "masks"
+    from_where = ("--proposals", masks) if verb == "segment" else ("--images", scenes / "images")
+    result = run(
+        verb, scenes / "images" if verb == "segment" else masks, *from_where, "-o", tmp_path, "--device", "cpu"
+    )
+    assert result.exit_code == 0, result.output
+    assert seen == ["cuda", "cuda"]
 
 
 def test_label_map_coco_and_npz_say_the_same(segmented, scenes):

@@ -10,6 +10,7 @@ import tiny_models
 from tracedge.attention import FusedAttention, record_attention
 from tracedge.backbones import load_backbone
 from tracedge.cli import app
+from tracedge.evaluation import mask_timing
 from tracedge.evaluation.timing import PerHeadMaps, plain_teacher, timed
 from tracedge.teacher import EdgeTeacher
 
@@ -48,7 +49,9 @@ def test_a_computation_is_run_once_more_than_it_is_timed():
     assert timing.peak_mib is None
 
 
-def test_the_benchmark_prints_and_writes_its_rows(tmp_path):
+def test_the_benchmark_prints_and_writes_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(mask_timing, "IMAGE_HW", (72, 96))
+    monkeypatch.setattr(mask_timing, "TOKENS_HW", (16, 20))
     report = tmp_path / "bench.json"
     arguments = ["bench", "--size", "32", "--stride", "400", "--repeats", "1", "--json", str(report)]
     done = CliRunner().invoke(app, arguments)
@@ -59,3 +62,16 @@ def test_the_benchmark_prints_and_writes_its_rows(tmp_path):
     assert any(name.startswith("one step") for name in names)
     assert figures["grid"] == [8, 8]
     assert all(name in done.output for name in names)
+    for figure in ("bgp_ms", "bgp_dense_ms", "bgp_speedup", "bgp_peak_mib", "bgp_dense_peak_mib", "maskcut_ms"):
+        assert figures[figure] > 0, figure
+    assert "72 x 96" in figures["bgp_note"]
+    assert figures["bgp_note"] in done.output
+    assert f"{figures['bgp_speedup']} times as fast" in done.output
+
+
+def test_the_benchmark_leaves_masks_out_on_request(tmp_path):
+    report = tmp_path / "bench.json"
+    arguments = ["bench", "--size", "32", "--stride", "400", "--repeats", "1", "--no-plain", "--no-masks"]
+    done = CliRunner().invoke(app, [*arguments, "--json", str(report)])
+    assert done.exit_code == 0, done.output
+    assert not any("bgp" in key or "maskcut" in key for key in json.loads(report.read_text()))

@@ -1,5 +1,7 @@
 """The walk of BGP: the same numbers as the dense matrix power, and no step through a wall."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,17 @@ def test_transition_matrix_is_symmetric_before_it_is_normalised():
     torch.testing.assert_close(dense, dense.T)
     torch.testing.assert_close(dense.sum(dim=1), sums)
     np.testing.assert_allclose(dense / sums[:, None], dense_transition(edges, 5.0, 10.0), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (9, 3), (1, 12), (12, 1)])
+def test_rows_of_the_sparse_matrix_are_in_order_also_where_the_map_is_narrower_than_a_step(shape):
+    edges = np.random.default_rng(1).random(shape, dtype=np.float32) ** 2
+    affinity, sums = transition_matrix(edges)
+    starts, columns = affinity.crow_indices().numpy(), affinity.col_indices().numpy()
+    assert starts.dtype == columns.dtype == np.int32  # others are converted in each product
+    for first, last in pairwise(starts):
+        assert (np.diff(columns[first:last]) > 0).all()
+    np.testing.assert_allclose(affinity.to_dense() / sums[:, None], dense_transition(edges, 5.0, 10.0), atol=1e-6)
 
 
 def test_nothing_crosses_a_wall():

@@ -87,7 +87,7 @@ def boundary_guided_propagation(
         proposals: masks of the same image, from any tool; they may overlap.
         settings: see `PropagationSettings`.
         regions: `closed_regions(edges)`, if the caller has them already.
-        device: where the walk is done; the result is the same within the walk's tolerance.
+        device: where the walk is done, the CPU or CUDA; the result is the same within the walk's tolerance.
 
     Returns:
         Instances of (H, W), in the order of the proposals that they come from. Score: the proposal's (of several merged, their
@@ -149,16 +149,16 @@ def _grown(
     """(F, B) the basins in which each of F fragments (F, H, W) ends up."""
     cells = max_pooled(np.minimum(edges / settings.barrier, 1), settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
-    different, which = np.unique(seeds, axis=0, return_inverse=True)  # masks that overlap share fragments
+    different, which = distinct(seeds)
     grown = walk(
         cells,
-        different,
+        seeds[different],
         radius=settings.radius,
         beta=settings.beta,
         steps=settings.steps,
         tolerance=settings.tolerance,
         device=device,
-    )[which.ravel()]  # (F, h, w)
+    )[which]  # (F, h, w)
     within = regions.shares(grown)  # (F, B)
     members = within > settings.keep * np.maximum(within.max(axis=1, keepdims=True), 1e-6)
     lost = ~members.any(axis=1)  # narrow ones, with an edge in each of their cells
@@ -202,6 +202,12 @@ def cut(masks: Masks, edges: Edges, regions: Regions, settings: PropagationSetti
                 parents.append(number)
     stacked = np.stack(fragments) if fragments else np.zeros((0, *edges.shape), bool)
     return stacked, np.array(parents, np.int64)
+
+
+def distinct(maps: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of maps (F, h, w) that differ, and for each map which of those it equals: masks that overlap share fragments."""
+    last = {each.tobytes(): place for place, each in enumerate(maps)}
+    return np.unique([last[each.tobytes()] for each in maps], return_inverse=True)
 
 
 def merged(members: NDArray[np.bool_], areas: NDArray[np.int64], iou: float) -> list[list[int]]:

@@ -18,11 +18,14 @@ from tracedge.maps import EdgeMap
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation
 from tracedge.proposals.from_edges import FromEdgesSettings, instances_from_edges
 from tracedge.regions import Regions
+from tracedge.walk import walk_device
 
 
 class PredictsEdges(Protocol):
-    """What is asked of an `EdgePredictor` or `EdgeTeacher`."""
+    """What is asked of an `EdgePredictor` or `EdgeTeacher`. device: where it computes, and where the walk of BGP then does."""
 
+    @property
+    def device(self) -> torch.device: ...
     @property
     def provenance(self) -> dict[str, Any]: ...
     def __call__(self, image: Any, /) -> Any: ...
@@ -66,6 +69,7 @@ def segment(
     settings: SegmentSettings | None = None,
     *,
     regions: Regions | None = None,
+    device: str | torch.device = "cpu",
 ) -> Instances:
     """Instances of one image from its edges.
 
@@ -74,6 +78,7 @@ def segment(
         proposals: masks of the same image to cut, grow and merge by the edges; None: closed regions of the edges themselves.
         settings: see `SegmentSettings`.
         regions: `closed_regions(fitted(edges.edges, settings.max_side))`, if the caller has them already.
+        device: where the walk of the propagation is done: the CPU or CUDA.
 
     Returns:
         Instances of the image's size, the best score first; unless settings say otherwise they do not overlap.
@@ -99,7 +104,9 @@ def segment(
         else:
             least = round(settings.propagation.min_area * small.size / edges.edges.size)  # of the image's own pixels
             propagation = replace(settings.propagation, min_area=least)
-            found = boundary_guided_propagation(small, _resized(proposals, small.shape), propagation, regions=regions)
+            found = boundary_guided_propagation(
+                small, _resized(proposals, small.shape), propagation, regions=regions, device=device
+            )
         found = _resized(found, edges.shape)
     found = found if settings.overlapping else found.non_overlapping()
     return found.sorted()
@@ -157,7 +164,7 @@ class Segmenter:
     def _segmented(self, image: NDArray[np.uint8], edges: EdgeMap, proposals: Instances | None) -> Instances:
         if proposals is None and self.proposer is not None:
             proposals = self.proposer(image)
-        return segment(edges, proposals, self.settings)
+        return segment(edges, proposals, self.settings, device=walk_device(self.predictor.device))
 
 
 def fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:

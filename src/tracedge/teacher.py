@@ -131,6 +131,11 @@ class EdgeTeacher:
         )
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.backbone.device
+
+    @property
     def provenance(self) -> dict[str, object]:
         """What the edges depend on, as JSON types: goes into every `EdgeMap` and every manifest."""
         settings = asdict(self.settings) | {"size": self.size, "predictor": "teacher"}

@@ -139,3 +139,8 @@ def walk(
         if weight > 0:
             total.add_(now, alpha=weight)
     return total.T.reshape(masks.shape).float().cpu().numpy()
+
+
+def walk_device(device: torch.device) -> torch.device:
+    """The device itself if it has sparse products in float64, as CUDA has, or else the CPU (Apple's has neither)."""
+    return device if device.type == "cuda" else torch.device("cpu")

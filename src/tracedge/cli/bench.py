@@ -1,4 +1,4 @@
-"""`tracedge bench`: how long the student and the teacher take, and how much memory."""
+"""`tracedge bench`: how long the student, the teacher, BGP and MaskCut take, and how much memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tracedge.cli import predictor_options as option
 
 if TYPE_CHECKING:
     from tracedge.backbones.protocol import Backbone
+    from tracedge.evaluation.mask_timing import MaskTimings
     from tracedge.evaluation.timing import Timing
     from tracedge.student.predictor import EdgePredictor
 
@@ -27,11 +28,14 @@ def bench(
     plain: Annotated[
         bool, typer.Option(help="Also the plain teacher: ten forwards one by one, per-head maps kept.")
     ] = True,
+    masks: Annotated[
+        bool, typer.Option(help="Also BGP of eight masks, beside its dense form, and MaskCut's three cuts.")
+    ] = True,
     device: option.Device = None,
     dtype: option.Dtype = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Time the student, a step of the teacher and the whole teacher on one drawn scene, in one run."""
+    """Time the student, a step of the teacher, the whole teacher, BGP and MaskCut's cuts on drawn scenes, in one run."""
     import json
     from dataclasses import asdict
 
@@ -42,6 +46,7 @@ def bench(
     from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
     from tracedge.divergence import attention_boundary_divergence
     from tracedge.errors import SettingsError
+    from tracedge.evaluation.mask_timing import IMAGE_HW, TOKENS_HW, time_masks
     from tracedge.evaluation.memory import peak_tensor_bytes
     from tracedge.evaluation.timing import plain_teacher, timed
     from tracedge.fit import Fit
@@ -87,6 +92,9 @@ def bench(
     predictor = _student(model, name, random, size)
     if predictor is not None:
         rows["student, one forward"] = timed(lambda: predictor(image), model.device, repeats)
+    of_masks = time_masks(model.device, repeats, IMAGE_HW, TOKENS_HW) if masks else None
+    if of_masks is not None:
+        rows |= of_masks.rows
 
     # 3. The table.
     on_gpu = model.device.type == "cuda"
@@ -101,6 +109,8 @@ def bench(
     for name, timing in rows.items():
         memory = f", {timing.peak_mib:.0f} MiB of the device" if timing.peak_mib is not None else ""
         typer.echo(f"  {name:44} {timing.milliseconds:9.1f} ms ({timing.fastest:.1f} to {timing.slowest:.1f}){memory}")
+    if of_masks is not None:
+        typer.echo(_about_masks(of_masks))
     if json_file is not None:
         figures = {
             "backbone": backbone,
@@ -113,9 +123,19 @@ def bench(
             "map_mib": round(map_mib, 2),
             "peak_in_maps": round(peak / map_mib, 2),
             "rows": {name: asdict(timing) for name, timing in rows.items()},
+            **(of_masks.figures if of_masks is not None else {}),
         }
         with atomic_path(json_file) as path:
             path.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _about_masks(timings: MaskTimings) -> str:
+    figures = timings.figures
+    return (
+        f"{timings.note}\nBGP is {figures['bgp_speedup']} times as fast as its dense form. Arrays and tensors at their peaks: "
+        f"BGP {figures['bgp_peak_mib']:.0f} MiB, dense {figures['bgp_dense_peak_mib']:.0f} MiB (T and two sets of maps), "
+        f"MaskCut {figures['maskcut_peak_mib']:.0f} MiB"
+    )
 
 
 def _model(name: str, random: bool, device: str | None, dtype: str | None) -> Backbone:

@@ -119,6 +119,11 @@ class EdgePredictor:
         return cls(student, card, tensors, size=size, zoom=zoom, thin=thin)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.student.backbone.device
+
+    @property
     def provenance(self) -> dict[str, object]:
         """What the edges depend on, as JSON types: goes into every `EdgeMap` and every manifest."""
         backbone = self.student.backbone
