@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import distance_transform_edt
 
 from tracedge.errors import DataError
-from tracedge.regions import closed_regions
+from tracedge.regions import _REACH, _distance, closed_regions
 
 
 def wall(strength=1.0, gap=slice(0, 0)):
@@ -51,6 +52,15 @@ def test_the_hierarchy_is_nested_and_whole(edges):
         assert len(np.unique(coarse[fine == region])) == 1
     members = regions.members(np.arange(count + len(regions.merges)))
     assert (members @ regions.areas == regions.gathered(regions.areas)).all()
+
+
+@pytest.mark.parametrize("hw", [(70, 90), (1, 80), (80, 1), (5, 7)])
+def test_distances_to_edges_are_those_of_scipy_as_far_as_they_reach(hw):
+    edge = np.random.default_rng(0).random(hw) < 0.002
+    edge[0, 0] = True
+    near = np.minimum(distance_transform_edt(~edge), _REACH)
+    assert np.array_equal(_distance(edge), near)
+    assert (_distance(np.zeros(hw, bool)) == _REACH).all()
 
 
 def test_contrast_is_the_mean_edge_along_a_contour():
