@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracedge.crf import MASKS_AT_ONCE, CrfSettings, refine_masks
+from tracedge.crf import CrfSettings, refine_masks
 from tracedge.errors import SettingsError
 from tracedge.permutohedral import PermutohedralLattice, embedded
 
@@ -129,7 +129,7 @@ def test_a_noisy_mask_of_a_coloured_disc_snaps_to_the_disc():
 
 def test_the_same_input_gives_the_same_masks_alone_and_in_a_crowd():
     rng = np.random.default_rng(3)
-    masks = rng.random((MASKS_AT_ONCE + 3, *HW)) < 0.5
+    masks = rng.random((5, *HW)) < 0.5
     image = picture(20)
     together = refine_masks(image, masks)
     assert together.shape == masks.shape

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from scipy.special import expit
 
 from tracedge.errors import SettingsError
 from tracedge.permutohedral import PermutohedralLattice
@@ -21,10 +19,7 @@ from tracedge.settings import check_types
 
 Image = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
-Channels = NDArray[np.float32]  # (H, W, C)
-
-MASKS_AT_ONCE = 16
-"""More masks than this are refined one group after the other, to bound memory."""
+Values = NDArray[np.float32]  # (H, W)
 
 
 @dataclass(frozen=True)
@@ -82,35 +77,30 @@ def refine_masks(image: Image, masks: Masks, settings: CrfSettings | None = None
     if not len(masks):
         return masks.copy()
     kernels = _kernels(image, settings)
-    groups = [masks[start : start + MASKS_AT_ONCE] for start in range(0, len(masks), MASKS_AT_ONCE)]
-    return np.concatenate([_mean_field(group, kernels, settings.iterations) for group in groups])
+    return np.stack([_mean_field(mask, kernels, settings.iterations) for mask in masks])
 
 
 class _Kernel:
     """w K^ for one of the Gaussians: `filtered` is K up to a factor, which the normalisation cancels."""
 
-    def __init__(self, filtered: Callable[[Channels], Channels], image_hw: tuple[int, int], weight: float) -> None:
-        self._filtered, self._weight = filtered, np.float32(weight)
-        ones = np.ones((*image_hw, 1), np.float32)
-        self._root = 1 / np.sqrt(filtered(ones) + np.float32(1e-20))  # N^-1/2
-        self._of_ones = self(ones)
+    def __init__(self, filtered: Callable[[Values], Values], image_hw: tuple[int, int], weight: float) -> None:
+        self._filtered = filtered
+        self._root = 1 / np.sqrt(filtered(np.ones(image_hw, np.float32)) + np.float32(1e-20))  # N^-1/2
+        self._weighted_root = np.float32(weight) * self._root
 
-    def __call__(self, values: Channels) -> Channels:
-        return self._weight * self._root * self._filtered(values * self._root)
-
-    def pull(self, inside: Channels) -> Channels:
-        """w (K^ Q_1 - K^ Q_0), where Q_0 = 1 - Q_1."""
-        return 2 * self(inside) - self._of_ones
+    def __call__(self, values: Values) -> Values:
+        return self._weighted_root * self._filtered(values * self._root)
 
 
 def _kernels(image: Image, settings: CrfSettings) -> list[_Kernel]:
+    """Made once for all masks of an image."""
     image_hw = image.shape[0], image.shape[1]
     kernels = []
     if settings.smooth_weight:
-        sigma = (settings.smooth_sxy, settings.smooth_sxy, 0)
+        down, across = (_gaussian(side, settings.smooth_sxy) for side in image_hw)  # (H, H), (W, W)
 
-        def smoothed(values: Channels) -> Channels:
-            return gaussian_filter(values, sigma, mode="constant")  # beyond the border there is nothing
+        def smoothed(values: Values) -> Values:
+            return np.asarray(down @ values @ across, np.float32)
 
         kernels.append(_Kernel(smoothed, image_hw, settings.smooth_weight))
     if settings.bilateral_weight:
@@ -119,21 +109,28 @@ def _kernels(image: Image, settings: CrfSettings) -> list[_Kernel]:
         features = np.concatenate([place, image / settings.bilateral_srgb], axis=-1)  # (H, W, 5)
         lattice = PermutohedralLattice(features.reshape(-1, 5))
 
-        def followed(values: Channels) -> Channels:
-            return lattice(values.reshape(-1, values.shape[-1])).reshape(values.shape)
+        def followed(values: Values) -> Values:
+            return lattice(values.ravel()).reshape(values.shape)
 
         kernels.append(_Kernel(followed, image_hw, settings.bilateral_weight))
     return kernels
 
 
-def _mean_field(masks: Masks, kernels: list[_Kernel], iterations: int) -> Masks:
-    """With two classes one channel will do: the log odds of being inside."""
-    unary = np.moveaxis(masks, 0, -1).astype(np.float32) * 2 - 1  # (H, W, K): log(e / 1) inside, log(1 / e) outside
+def _gaussian(side: int, sigma: float) -> NDArray[np.float32]:
+    """(side, side) exp(-(i - j)^2 / 2 sigma^2), 0 beyond 4 sigma; beyond the border there is nothing."""
+    apart = np.arange(side)[:, None] - np.arange(side)
+    within = abs(apart) <= int(4 * sigma + 0.5)
+    return np.where(within, np.exp(-0.5 * (apart / sigma) ** 2), 0).astype(np.float32)
+
+
+def _mean_field(mask: NDArray[np.bool_], kernels: list[_Kernel], iterations: int) -> NDArray[np.bool_]:
+    """With two classes one channel will do: the log odds of being inside, of which Q_1 - Q_0 is tanh(odds / 2)."""
+    unary = mask.astype(np.float32) * 2 - 1  # (H, W): log(e / 1) inside, log(1 / e) outside
     odds = unary
     for _ in range(iterations):
-        inside = expit(odds)
-        odds = sum((kernel.pull(inside) for kernel in kernels), unary)
-    return np.ascontiguousarray(np.moveaxis(odds > 0, -1, 0))
+        inside = np.tanh(odds / 2)
+        odds = sum((kernel(inside) for kernel in kernels), unary)
+    return odds > 0
 
 
 def _check(image: Image, masks: Masks) -> None:

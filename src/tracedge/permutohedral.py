@@ -43,18 +43,19 @@ class PermutohedralLattice:
             raise SettingsError(f"a lattice takes finite features (N, d), N and d at least 1, got {features.shape}.")
         points, dimensions = features.shape
         base, rank, weights = _simplices(embedded(features.astype(np.float64)))
-        keys, offsets = _packed(base, rank)  # (N, d + 1), (d + 1,)
-        corners, where = np.unique(keys, return_inverse=True)  # (M,) ascending, (N (d + 1),)
+        simplex, keys, offsets = _packed(base, rank)  # (N,), (S, d + 1), (d + 1,)
+        corners, where = np.unique(keys, return_inverse=True)  # (M,) ascending, (S (d + 1),)
+        where = where.reshape(keys.shape)[simplex]  # (N, d + 1)
         starts = np.arange(points + 1) * (dimensions + 1)
         shape = points, len(corners)
-        self._slice = sparse.csr_array((weights.astype(np.float32).ravel(), where.ravel(), starts), shape=shape)
+        self._slice = sparse.csr_array((weights.T.astype(np.float32).ravel(), where.ravel(), starts), shape=shape)
         self._splat = self._slice.T.tocsr()
         self._blurs = [_blur(corners, int(offset)) for offset in offsets]
         # The Gaussian's integral over the volume that a lattice point has to itself.
         self._scale = np.float32((4 * math.pi / 3) ** (dimensions / 2) * math.sqrt(dimensions + 1))
 
     def __call__(self, values: Floats) -> Floats:
-        """Values (N, C) filtered, each of the C channels alone: float32 (N, C)."""
+        """Values (N, C), or (N,), filtered, each of the C channels alone: float32 of the same shape."""
         corners = self._splat @ values
         for blur in self._blurs:
             corners = blur @ corners
@@ -78,44 +79,55 @@ def embedded(features: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _simplices(position: NDArray[np.float64]) -> tuple[Integers, Integers, NDArray[np.float64]]:
-    """The simplex around each point: its corner of remainder 0 in units of d + 1, ranks, and barycentric weights.
+    """The simplex around each point (N, d + 1): its corner of remainder 0 in units of d + 1, ranks, and barycentric weights.
 
-    All (N, d + 1). rank: 0 where a coordinate exceeds that corner the most. weights: of the corners of remainder 0 to d.
+    All (d + 1, N), so that a coordinate's numbers are side by side. rank: 0 where a coordinate exceeds that corner the most.
+    weights: of the corners of remainder 0 to d.
     """
     count = position.shape[1]  # d + 1
+    position = np.ascontiguousarray(position.T)
     base = np.rint(position / count).astype(np.int64)
-    order = np.argsort(base * count - position, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(count)[None], axis=1)
-    rank += base.sum(axis=1, keepdims=True)  # rounded coordinates need not sum to 0: move those that were rounded most
+    below = base * count - position
+    before = np.zeros(position.shape, np.int8)
+    for one in range(count):  # how many coordinates come before each; a sort of each point's few would take longer
+        for other in range(one + 1, count):
+            after = (below[other] < below[one]).view(np.int8)
+            before[one] += after
+            before[other] += 1 - after
+    rank = before + base.sum(axis=0)  # rounded coordinates need not sum to 0: move those that were rounded most
     base += (rank < 0).astype(np.int64) - (rank >= count)
     rank %= count
     above = np.empty_like(position)
-    np.put_along_axis(above, rank, position / count - base, axis=1)  # descending
+    np.put_along_axis(above, rank, position / count - base, axis=0)  # descending
     weights = np.empty_like(position)
-    weights[:, 0] = 1 - above[:, 0] + above[:, -1]
-    weights[:, 1:] = (above[:, :-1] - above[:, 1:])[:, ::-1]
+    weights[0] = 1 - above[0] + above[-1]
+    weights[1:] = (above[:-1] - above[1:])[::-1]
     return base, rank, weights
 
 
-def _packed(base: Integers, rank: Integers) -> tuple[Integers, Integers]:
-    """Each corner as one integer, (N, d + 1), and what one step in each of the d + 1 directions adds to it.
+def _packed(base: Integers, rank: Integers) -> tuple[Integers, Integers, Integers]:
+    """The simplex of each point (N,), each simplex's corners as one integer each (S, d + 1), and what one step in each of
+    the d + 1 directions adds to such an integer.
 
     The first d coordinates are the digits (the last follows from them). There is room for a step beyond the ends, so that
-    no step carries from one digit into the next.
+    no step carries from one digit into the next. Many points share a simplex, which base and rank make out.
     """
-    count = base.shape[1]
-    low = base.min(axis=0)[:-1] * count - 2 * count
-    sizes = base.max(axis=0)[:-1] * count + 2 * count - low + 1
+    count = len(base)
+    low = base.min(axis=1)[:-1] * count - 2 * count
+    sizes = base.max(axis=1)[:-1] * count + 2 * count - low + 1
     if math.prod(int(size) for size in sizes) >= 2**62:
         raise SettingsError("the features span too many standard deviations for a lattice: take wider ones.")
     places = np.concatenate([[1], np.cumprod(sizes[:-1])])  # (d,)
-    keys = np.empty_like(base)
-    for corner in range(count):
-        coordinates = base[:, :-1] * count + corner - count * (rank[:, :-1] > count - 1 - corner)
-        keys[:, corner] = (coordinates - low) @ places
     steps = np.append(places.sum() - count * places, places.sum())
-    return keys, steps
+    digits = base[:-1] * count - low[:, None]
+    names = ((digits + rank[:-1]) * places[:, None]).sum(axis=0)  # (N,)
+    _, first, simplex = np.unique(names, return_index=True, return_inverse=True)
+    keys = np.empty((count, len(first)), np.int64)
+    keys[0] = (digits[:, first] * places[:, None]).sum(axis=0)
+    keys[1:] = steps[
+        np.argsort(rank[:, first], axis=0)[:0:-1]
+    ]  # from corner to corner, a step in each direction in turn
+    return simplex, keys.cumsum(axis=0).T, steps
 
 
 def _blur(corners: Integers, step: int) -> sparse.csr_array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,13 +58,14 @@ class Regions:
     def at_level(self, level: float) -> NDArray[np.int64]:
         """(B,) the region of each basin, numbered from 0: the largest nodes whose level is below `level`."""
         count = len(self.areas)
-        top = self.parents()
-        kept_apart = self.levels() >= level
+        top, kept_apart = self.parents(), self.levels() >= level
         kept_apart[:count] = False
-        top = np.where(kept_apart[top], np.arange(len(top)), top)  # merges at this level or above do not happen
-        for node in range(len(top) - 1, -1, -1):  # a parent's number is larger than its children's
-            top[node] = top[top[node]]
-        return np.unique(top[:count], return_inverse=True)[1]
+        tops = np.where(
+            kept_apart[top], np.arange(len(top)), top
+        ).tolist()  # merges at this level or above do not happen
+        for node in range(len(tops) - 1, -1, -1):  # a parent's number is larger than its children's
+            tops[node] = tops[tops[node]]
+        return np.unique(tops[:count], return_inverse=True)[1]
 
     def parents(self) -> NDArray[np.int64]:
         """(B + M,) the node that each node merges into; the last one's is itself."""
@@ -84,18 +86,31 @@ class Regions:
         of_merges: (M, ...) what each merge adds to the node that it makes.
         """
         nodes = np.concatenate((values, np.zeros((len(self.merges), *values.shape[1:]), values.dtype)))
-        for number, (one, other) in enumerate(self.merges.tolist()):
-            node = join(nodes[one], nodes[other])
-            nodes[len(values) + number] = node if of_merges is None else join(node, of_merges[number])
+        for made in self._rounds:
+            one, other = self.merges[made].T
+            joined = join(nodes[one], nodes[other])
+            nodes[len(values) + made] = joined if of_merges is None else join(joined, of_merges[made])
         return nodes
+
+    @cached_property
+    def _rounds(self) -> list[NDArray[np.int64]]:
+        """The merges in groups: those of one group need only what the groups before have made."""
+        rounds = [0] * (len(self.areas) + len(self.merges))
+        for node, (one, other) in enumerate(self.merges.tolist(), len(self.areas)):
+            rounds[node] = max(rounds[one], rounds[other]) + 1
+        of_merges = np.array(rounds[len(self.areas) :], np.int64)
+        order = np.argsort(of_merges, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(of_merges[order])) + 1) if len(order) else []
 
     def members(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(K, B) whether each basin lies in each of K nodes."""
-        parents, inside = self.parents(), np.zeros((len(nodes), len(self.areas) + len(self.merges)), bool)
-        inside[np.arange(len(nodes)), nodes] = True
-        for node in range(inside.shape[1] - 2, -1, -1):  # from the root down
-            inside[:, node] |= inside[:, parents[node]]
-        return inside[:, : len(self.areas)]
+        count, basins_of = len(self.areas), self.gathered(np.ones(len(self.areas), np.int64))
+        first, sizes = [0] * len(basins_of), basins_of.tolist()  # side by side in the tree's order, a node's are a run
+        for number, (one, other) in reversed(list(enumerate(self.merges.tolist()))):
+            first[one] = first[count + number]
+            first[other] = first[one] + sizes[one]
+        start, place = np.array(first)[nodes, None], np.array(first[:count])
+        return (start <= place) & (place < start + basins_of[nodes, None])
 
     def counts(self, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(K, B) pixels of each of K masks (K, H, W) in each basin."""
@@ -147,18 +162,31 @@ def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.b
     """
     smooth = gaussian_filter(edges.astype(np.float32), _SMOOTHING, mode="nearest")
     # Ground falls away from the edges, so that a narrow gap in one is a saddle, and its two sides are two basins.
-    depth = gaussian_filter(distance_transform_edt(smooth <= _FAINT), _SMOOTHING, mode="nearest")
+    faint = smooth > _FAINT
+    distance = distance_transform_edt(~faint) if faint.any() else np.full(edges.shape, _FAR)
+    depth = gaussian_filter(distance, _SMOOTHING, mode="nearest")
     height = smooth - _FALL * np.minimum(depth / _FAR, 1)
     basins = watershed(np.round(height / _FLAT).astype(np.int32), watershed_line=True).astype(np.int32)
     if not basins.any():  # flat: a watershed without a minimum
         return np.zeros(edges.shape, np.int32), np.zeros(edges.shape, bool)
     ridges = basins == 0
-    while (open_pixels := basins == 0).any():
-        around = np.pad(basins, 1)
-        for beside in (around[1:-1, :-2], around[:-2, 1:-1], around[1:-1, 2:], around[2:, 1:-1]):
-            basins = np.where(open_pixels & (basins == 0), beside, basins)
-    basins = np.unique(basins, return_inverse=True)[1].astype(np.int32).reshape(edges.shape)
-    return basins, ridges
+    basins = _ridges_filled(basins)
+    numbers = np.cumsum(np.bincount(basins.ravel()) > 0, dtype=np.int32) - 1  # some lost their last pixel to a ridge
+    return numbers[basins], ridges
+
+
+def _ridges_filled(basins: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The pixels of 0, between basins, as their neighbours, from the ridges' sides inwards: left before above, right, below."""
+    around = np.pad(basins, 1)
+    flat, width = around.ravel(), around.shape[1]
+    ridges = np.flatnonzero(np.pad(basins == 0, 1))
+    while len(ridges):
+        found = flat[ridges - 1]
+        for step in (-width, 1, width):
+            found = np.where(found == 0, flat[ridges + step], found)
+        flat[ridges] = found
+        ridges = ridges[found == 0]
+    return around[1:-1, 1:-1]
 
 
 def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -168,7 +196,7 @@ def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDA
         ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
         ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
     ):
-        differ = basins[first] != basins[second]
+        differ = np.nonzero(basins[first] != basins[second])
         pairs.append(np.stack((basins[first][differ], basins[second][differ]), axis=1))
         strengths.append(np.maximum(edges[first][differ], edges[second][differ]))
     sides = np.sort(np.concatenate(pairs), axis=1).astype(np.int64)
@@ -232,5 +260,7 @@ def _joined(borders: list[dict[int, _Border]], one: int, other: int) -> dict[int
 
 def _contour(known: dict[int, _Border]) -> tuple[float, float]:
     """Mean edge along all borders of a node, and the share of them on an edge; zeros where it has none."""
-    total, length, firm = (sum(border[part] for border in known.values()) for part in range(3))
+    total = length = firm = 0.0
+    for border in known.values():
+        total, length, firm = total + border[0], length + border[1], firm + border[2]
     return (total / length, firm / length) if length else (0.0, 0.0)

@@ -25,7 +25,7 @@ def propose(
     *,
     crf: bool | CrfSettings = True,
     min_iou: float = 0.5,
-    px: int = 640,
+    px: int = 480,
     **parameters: float,
 ) -> Instances:
     """Objects of an image, with no labels; they are rough and touching ones come out as one, which edges can mend.
@@ -35,7 +35,9 @@ def propose(
         features: `DinoFeatures` (as published), `BackboneFeatures`, or anything else that gives an image's tokens.
         method: "maskcut" or "promerge".
         crf: whether a dense CRF moves the outlines onto the picture's contours, or the settings of one.
-        min_iou, px: see `tokens_to_masks`.
+        min_iou: see `tokens_to_masks`.
+        px: the long side of the picture at which masks are refined, if it is larger. Both methods were published with a CRF
+            at 480, for which its standard deviations were chosen; masks are enlarged to the image afterwards.
         parameters: those of `maskcut` or `promerge`, by name.
 
     Returns:
