@@ -57,9 +57,10 @@ def rle(counts, size=(2, 3)):
         ([[0, 0, 1, 1, 2, math.inf]], "finite numbers"),
         ([[0, 0, 1, 1, 2, 1e300]], "finite numbers"),
         ([0, 0, 1, 1, 2, 2], "a polygon is a list .* got int"),
-        ([[0, 0, 5, 0, 2, 2]], "outside of its image, which is 2 x 3"),
-        ([[0, 0, 3, 4, 2, 2]], "outside of its image"),
-        ([[-2, 0, 3, 2, 2, 2]], "outside of its image"),
+        ([[5, 0, 7, 0, 6, 2]], "wholly outside of its image, which is 2 x 3"),
+        ([[0, 4, 3, 6, 2, 5]], "wholly outside of its image"),
+        ([[-3, 0, -2, 2, -2, 0]], "wholly outside of its image"),
+        ([[0, 0, 2, 0, 2, 2], [5, 0, 7, 0, 6, 2]], "wholly outside of its image"),
         ([[0, 0, 3, 2] * 50], "more than its image could hold"),
     ],
 )
@@ -138,10 +139,13 @@ def written(folder, value, name="a.json"):
         (content(annotation__segmentation=None), "has no segmentation"),
         (content(annotation__image_id=2), "is of image 2, which is not among the 1 images"),
         (content(annotation__image_id=True), "has the image_id True"),
-        (content(annotation__score=1.5), r"the score 1.5, expected a number in \[0, 1\]"),
+        (content(annotation__score=-0.5), r"the score -0.5, expected a finite number from 0"),
+        (content(annotation__score=True), "the score True"),
         (content(annotation__score="high"), "the score 'high'"),
         (content(annotation__score=10**400), "the score 1000"),
         (content(annotation__iscrowd=2), "iscrowd 2, expected 0 or 1"),
+        (content(annotation__iscrowd=1.0), "iscrowd 1.0, expected 0 or 1"),
+        (content(annotation__iscrowd="1"), "iscrowd '1', expected 0 or 1"),
         ({"images": content()["images"] * 2, "annotations": []}, "image id 1 comes twice"),
         ({**content(), "annotations": content()["annotations"] * 2}, "annotation id 1 comes twice"),
         ([{"image_id": 1}], "which name no images: give images"),
@@ -174,7 +178,7 @@ def test_a_missing_and_a_huge_file_are_refused(tmp_path, monkeypatch):
     [
         (rle([70], (10, 7)), r"annotation 1 of image 1: .* is of 10 x 7 \(rows x columns\), but its image is 7 x 10"),
         (rle([69], (7, 10)), "annotation 1 of image 1: .* sum to 69"),
-        ([[0, 0, 30, 0, 5, 5]], "annotation 1 of image 1: .* outside of its image"),
+        ([[20, 0, 30, 0, 25, 5]], "annotation 1 of image 1: .* outside of its image"),
     ],
 )
 def test_a_damaged_mask_is_refused_when_it_is_read_with_its_number(tmp_path, segmentation, sentence):
@@ -198,6 +202,36 @@ def test_other_tools_files_are_read_with_polygons_lists_and_crowds(tmp_path):
     assert found.instances(1, crowds=True).areas.tolist() == [63]
     with pytest.raises(DataError, match="has no image 2; it has 1"):
         found.instances(2)
+
+
+def test_a_crowd_is_marked_by_one_or_true_and_null_is_no_crowd(tmp_path):
+    for marked, areas in ((0, [13]), (None, [13]), (False, [13]), (1, []), (True, [])):
+        value = content()
+        value["annotations"][0]["iscrowd"] = marked
+        found = read_coco(written(tmp_path, value))
+        assert found.instances(1).areas.tolist() == areas
+        assert len(found.instances(1, crowds=True)) == 1 - len(areas)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [((0.5, 1.0000001), (0.5, 1)), ((2, 4, 3), (0.5, 1, 0.75)), ((0.5, 0.25), (0.5, 0.25))]
+)
+def test_scores_above_one_are_divided_by_the_largest_and_keep_their_order(tmp_path, given, read):
+    results = [{"image_id": 1, "category_id": 1, "segmentation": encode(two().masks[0]), "score": one} for one in given]
+    found = read_coco(written(tmp_path, results), {1: ("a.jpg", None)}).instances(1)
+    assert found.scores.tolist() == pytest.approx(read)
+
+
+@pytest.mark.parametrize(
+    "images", [{1: ["a.png"]}, {1: "ab"}, {1: None}, {"1": ("a.png", None)}, {True: ("a.png", None)},
+               {1: ("a.png", (7, 10, 3))}, {1: ("a.png", 7)}]
+)  # fmt: skip
+def test_a_mapping_of_images_of_another_form_is_refused(tmp_path, images):
+    write_coco_results(tmp_path / "results.json", [(1, two())])
+    with pytest.raises(
+        DataError, match=r"is mapped to .*, expected a whole number and \(file name, \(H, W\) or None\)"
+    ):
+        read_coco(tmp_path / "results.json", images)
 
 
 def test_results_take_their_images_from_a_second_file_or_a_mapping(tmp_path):

@@ -68,6 +68,18 @@ def test_polygons_are_filled_as_pycocotools_fills_them(seed):
     np.testing.assert_array_equal(decode(polygons, (height, width)), expected.astype(bool))
 
 
+@numpy_of_pycocotools
+@pytest.mark.parametrize("seed", range(30))
+def test_polygons_that_leave_the_image_are_cut_off_as_pycocotools_does(seed):
+    generator = np.random.default_rng(seed)
+    height, width = (int(side) for side in generator.integers(4, 40, 2))
+    corners = (generator.random((int(generator.integers(3, 8)), 2)) * 2 - 0.5) * (width, height)
+    corners[0] = width / 2, height / 2  # at least this one is inside
+    polygons = [corners.ravel().tolist()]
+    expected = reference.decode(reference.merge(reference.frPyObjects(polygons, height, width)))
+    np.testing.assert_array_equal(decode(polygons, (height, width)), expected.astype(bool))
+
+
 @pytest.mark.parametrize("mask", [np.zeros((2, 3)), np.zeros((1, 2, 3), bool), np.zeros((0, 3), bool), [[True]]])
 def test_what_is_no_mask_is_not_encoded(mask):
     with pytest.raises(DataError, match=r"bool array \(H, W\)"):
