@@ -34,6 +34,45 @@ def test_the_number_stands_inside_white_on_black_whatever_the_photo():
         assert (inside < 25).all(axis=1).sum() > 10
 
 
+@pytest.mark.parametrize("shade", [0, 90, 255])
+def test_an_outline_is_seen_on_objects_of_any_colour(shade):
+    masks = np.zeros((2, 60, 90), bool)
+    masks[0, 10:50, 10:45] = masks[1, 10:50, 45:80] = True  # side by side
+    for colour in instance_colours(2)[1:]:
+        photo = np.where(shade == 90, colour, np.uint8(shade)).astype(np.uint8) * np.ones((60, 90, 1), np.uint8)
+        drawn = instances_overlay(photo, Instances(masks)).astype(int)
+        for line, inside in (((30, 10), (30, 13)), ((49, 20), (46, 20)), ((30, 44), (30, 41)), ((30, 45), (30, 48))):
+            assert np.abs(drawn[line] - drawn[inside]).max() > 80
+            assert drawn[line].tolist() in ([0, 0, 0], [255, 255, 255])
+
+
+def numbered(photo, instances):
+    """Where a number changes the picture, by drawing the photo's own instances with and without."""
+    import tracedge.visualize as drawing
+
+    drawn = instances_overlay(photo, instances)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "_numbered", lambda picture, *_: picture)
+        plain = instances_overlay(photo, instances)
+    return (drawn != plain).any(axis=2)
+
+
+def test_a_number_stands_inside_what_is_seen_of_its_mask():
+    photo = np.full((120, 160, 3), 90, np.uint8)
+    heap, coin, small = np.zeros((3, 120, 160), bool)
+    heap[10:110, 10:110] = True
+    coin[35:85, 35:85] = True  # in its middle
+    small[20:36, 130:146] = True
+    seen = Instances(np.stack([heap, coin, small]), [0.2, 0.9, 0.5])
+    places = numbered(photo, seen)
+    assert places[coin].any()
+    assert places[heap & ~coin].any()
+    assert places[small].any()
+    assert not places[~(heap | coin | small)].any()
+    inner = ndimage.binary_erosion(coin, iterations=2)
+    assert not places[coin & ~inner].any()  # the heap's own number is not across the coin's outline
+
+
 def test_numbers_at_the_border_are_moved_into_the_picture():
     drawn = {}
     for place in ((20, 30), (0, 0), (39, 59)):
