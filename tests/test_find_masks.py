@@ -111,6 +111,13 @@ def test_results_are_found_with_the_images_of_the_truth(tmp_path):
         find_masks(as_labels(tmp_path), tmp_path / "masks.json")
 
 
+def test_a_source_says_which_images_it_knows(tmp_path):
+    source = find_masks(as_labels(tmp_path))
+    assert "a.jpg" in source
+    assert "photos/none.png" in source
+    assert "b.jpg" not in source
+
+
 def test_unknown_input_is_refused_and_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("no masks")
     (tmp_path / "empty" / "a").mkdir(parents=True)
