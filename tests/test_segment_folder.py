@@ -1,6 +1,8 @@
 """`segment` and `refine` over folders, with drawn edges: what is gathered, what comes from files, where labels lie."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,24 @@ def test_a_run_with_yolo_labels_is_resumed_and_replaced(tmp_path):
     assert "1 done, 2 skipped" in run("segment", "photos", "-o", "masks", "--format", "yolo").output
     run("segment", "photos", "-o", "masks", "--no-bgp", "--force")
     assert not list((tmp_path / "masks/labels").rglob("*.txt"))  # they were of other settings
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")  # pycocotools
+def test_the_page_on_exports_names_every_file_and_its_python_runs(tmp_path, photos):
+    page = (Path(__file__).parents[1] / "docs" / "exports.md").read_text()
+    (command,) = re.findall(r"^    tracedge (.*)$", page, re.MULTILINE)
+    run(*command.split(), "--format", "overlay")
+    written = {path.name for path in (tmp_path / "masks").iterdir()} | {"labels/a.txt"}
+    for name in written - {"sub", "labels", "b.instances.png"}:
+        assert re.sub(r"\b[ab]\.", "<stem>.", name) in page
+    shutil.copytree(photos, tmp_path / "masks" / "images")
+    found = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, found)
+    assert found["first"].sum() == found["mask"].sum() == found["masks"][0].sum() > 0
+    assert len(found["results"].anns) == len(found["coco"].anns) == 6
+    assert len(found["dataset"]) == 2
+    assert found["tasks"][0]["data"]["image"] == "/data/local-files/?d=photos/a.png"
 
 
 # --- masks of files ---------------------------------------------------------------------------------------------------
