@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -92,6 +93,7 @@ class TwoBoxes:
     """An edge predictor without a model."""
 
     provenance = {"edges": "drawn"}  # noqa: RUF012
+    device = torch.device("cpu")
 
     def __call__(self, images):
         return [two_boxes() for _ in images]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -26,6 +27,7 @@ class TwoBoxes:
     """An edge predictor without a model: two boxes side by side, whatever the photo of 60 x 80 shows."""
 
     provenance = {"edges": "drawn"}  # noqa: RUF012
+    device = torch.device("cpu")
 
     def __call__(self, images):
         edges = np.zeros(HW, np.float32)
