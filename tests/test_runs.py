@@ -117,6 +117,24 @@ def test_several_outputs_appear_together(photos, tmp_path):
     assert [name for name in visible(tmp_path / "out") if name[0] in "ab"] == ["b.json", "b.txt"]
 
 
+def test_an_output_may_stand_in_a_folder_of_its_own_and_is_kept_account_of(photos, tmp_path):
+    def write_label(result: float, paths: dict[str, Path]) -> None:
+        paths["labels/.txt"].write_text(str(result))
+
+    def again(settings: dict[str, object]) -> tuple[int, int]:
+        with FolderRun(tmp_path / "out", settings, ("labels/.txt",), force=True) as folder:
+            summary = folder.process(find_images([photos]), load_image, Means(), write_label)
+            assert len(folder.finished(("labels/.txt",))) == 5
+        return summary.done, summary.skipped
+
+    assert again({}) == (5, 0)
+    assert (tmp_path / "out" / "labels" / "sub" / "deep" / "c.txt").read_text() == "30.0"
+    (tmp_path / "out" / "labels" / "a.txt").unlink()
+    assert again({}) == (1, 4)
+    run(photos, tmp_path / "out", settings={"px": 1}, force=True)
+    assert not list((tmp_path / "out" / "labels").rglob("*.txt"))  # of other settings: replaced
+
+
 # --- bad images, bad batches ------------------------------------------------------------------------------------------
 
 

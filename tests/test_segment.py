@@ -89,6 +89,49 @@ def test_proposals_of_another_image_are_refused():
         SegmentSettings(max_side=8)
 
 
+class TwoBoxes:
+    """An edge predictor without a model."""
+
+    provenance = {"edges": "drawn"}  # noqa: RUF012
+    device = torch.device("cpu")
+
+    def __call__(self, images):
+        return [two_boxes() for _ in images]
+
+
+def test_proposals_of_one_image_and_of_a_list_are_not_mixed_up():
+    segmenter = Segmenter(TwoBoxes(), settings=SegmentSettings(bgp=False))
+    photo, given = np.zeros((60, 80, 3), np.uint8), Instances(np.ones((1, 60, 80), bool))
+    assert segmenter(photo, given).areas.tolist() == [4800]
+    assert [len(found) for found in segmenter([photo, photo], (given, None))] == [1, 2]
+    for wrong in ([given], [None]):
+        with pytest.raises(SettingsError, match="one image takes one Instances as proposals, got list"):
+            segmenter(photo, wrong)
+    for wrong in (given, given.masks, [given.masks, None]):
+        with pytest.raises(SettingsError, match="2 images take a list of Instances or None, got"):
+            segmenter([photo, photo], wrong)
+    for wrong in ([given], [given] * 3, []):
+        with pytest.raises(SettingsError, match=f"2 images take as many proposals.*got {len(wrong)}"):
+            segmenter([photo, photo], wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"max_side": 512.5}, "max_side takes a whole number, got 512.5"),
+        ({"max_side": "a"}, "max_side takes a whole number"),
+        ({"bgp": "no"}, "bgp takes true or false, got 'no'"),
+        ({"overlapping": 3}, "overlapping takes true or false"),
+        ({"min_score": True}, "min_score takes a number, got True"),
+        ({"from_edges": None}, "from_edges takes FromEdgesSettings, got None"),
+        ({"propagation": {"min_area": 3}}, "propagation takes PropagationSettings"),
+    ],
+)
+def test_settings_of_another_type_are_refused(wrong, says):
+    with pytest.raises(SettingsError, match=says):
+        SegmentSettings(**wrong)
+
+
 def test_segmenter_answers_to_one_image_and_to_a_list(scenes):
     segmenter = Segmenter.from_pretrained("mini")
     files = sorted(str(file) for file in (scenes / "images").iterdir())
@@ -161,9 +204,18 @@ def test_every_format_is_written(segmented):
     both = {
         f"{stem}{end}"
         for stem in (900_001, 900_003)
-        for end in (".instances.png", ".instances.npz", ".txt", ".geojson", ".instances.overlay.png")
+        for end in (".instances.png", ".instances.npz", ".geojson", ".instances.overlay.png")
     }
-    together = {"instances.json", "results.json", "label_studio.json", "data.yaml", "manifest.jsonl", "settings.json"}
+    assert sorted(path.name for path in (segmented / "labels").iterdir()) == ["900001.txt", "900003.txt"]
+    together = {
+        "labels",
+        "instances.json",
+        "results.json",
+        "label_studio.json",
+        "data.yaml",
+        "manifest.jsonl",
+        "settings.json",
+    }
     assert names == both | together
 
 

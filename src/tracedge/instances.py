@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from tracedge.errors import DataError
 from tracedge.maps import canonical_json
@@ -210,6 +211,25 @@ def pairwise_iou(first: Masks, second: Masks) -> NDArray[np.float32]:
     shared = pairwise_intersections(first, second)
     areas = [_rows(masks).sum(axis=1, dtype=np.float32) for masks in (first, second)]
     return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1)
+
+
+def resized_masks(masks: Masks, image_hw: tuple[int, ...]) -> Masks:
+    """Masks (K, h, w) at another size: larger with smooth outlines (bilinear, then halved), smaller by nearest pixels.
+
+    >>> resized_masks(np.eye(2, dtype=bool)[None], (2, 4))[0].astype(int)
+    array([[1, 1, 0, 0],
+           [0, 0, 1, 1]])
+    """
+    height, width = image_hw
+    if masks.shape[1:] == (height, width):
+        return masks
+    larger = height * width > math.prod(masks.shape[1:])
+    resample = Image.Resampling.BILINEAR if larger else Image.Resampling.NEAREST
+    resized = np.zeros((len(masks), height, width), bool)
+    for number, mask in enumerate(masks):
+        soft = Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), resample)
+        resized[number] = np.asarray(soft) >= 128
+    return resized
 
 
 def _rows(masks: Masks) -> Masks:

@@ -78,12 +78,24 @@ def find_images(inputs: Iterable[str | os.PathLike[str]], *, output: str | os.Pa
     return found
 
 
+def output_name(job: Job, suffix: str) -> str:
+    """The name of an output below the output folder: `relative` and the suffix, in the folder that the suffix begins with.
+
+    >>> output_name(Job(Path("in/a.jpg"), PurePosixPath("trips/a")), ".png")
+    'trips/a.png'
+    >>> output_name(Job(Path("in/a.jpg"), PurePosixPath("trips/a")), "labels/.txt")
+    'labels/trips/a.txt'
+    """
+    folder, slash, ending = suffix.rpartition("/")
+    return f"{folder}{slash}{job.relative}{ending}"
+
+
 def refuse_collisions(jobs: Iterable[Job], suffixes: Sequence[str]) -> None:
     """Raise `RunError` if two jobs would write one name, also where a file system ignores case or Unicode form."""
     owners: dict[str, Job] = {}
     for job in jobs:
         for suffix in suffixes:
-            name = f"{job.relative}{suffix}"
+            name = output_name(job, suffix)
             owner = owners.setdefault(folded(name), job)
             if owner is not job:
                 raise RunError(

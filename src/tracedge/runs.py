@@ -28,7 +28,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 from tracedge.atomic import atomic_path, is_temporary
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
 from tracedge.errors import RunError, SettingsError
-from tracedge.jobs import Job, find_images, folded, refuse_collisions
+from tracedge.jobs import Job, find_images, folded, output_name, refuse_collisions
 from tracedge.locking import exclusive
 from tracedge.manifest import Manifest, encode
 from tracedge.maps import settings_hash
@@ -77,7 +77,8 @@ class FolderRun:
     Args:
         output: the folder; it is made if it is not there.
         settings: what the results depend on, of JSON's types. Results of other settings are not mixed with these.
-        outputs: the suffixes of the files of each image: (".edges.png", ".npz"), each with its dot.
+        outputs: the suffixes of the files of each image: (".edges.png", ".npz"), each with its dot. "labels/.txt" stands in a
+            folder of its own, labels/, in which the tree of the images is mirrored.
         force: go on although the folder holds results of other settings, and replace those of the images of this run.
 
     Raises:
@@ -183,14 +184,14 @@ class FolderRun:
                 self._finish(batch, predict_batch, write, tally)
         return RunSummary(tally.done, tally.skipped, tuple(tally.failed), time.monotonic() - start)
 
-    def finished(self) -> list[dict[str, Any]]:
-        """The manifest's lines of all images whose outputs stand in the folder under these settings, by file name.
+    def finished(self, outputs: Sequence[str]) -> list[dict[str, Any]]:
+        """The manifest's lines of all images of which these outputs stand in the folder under these settings, by file name.
 
-        Images of earlier runs are among them; `output_of` says where their outputs are.
+        Images of earlier runs are among them, whatever else those wrote; `output_of` says where their outputs are.
         """
         lines = self._open_manifest().last.values()
         done = [line for line in lines if line["status"] == "ok" and line["settings_hash"] == self.settings_hash]
-        there = [line for line in done if all(self.output_of(line, suffix).is_file() for suffix in self.outputs)]
+        there = [line for line in done if all(self.output_of(line, suffix).is_file() for suffix in outputs)]
         return sorted(there, key=lambda line: str(line["file"]))
 
     def output_of(self, line: Mapping[str, Any], suffix: str) -> Path:
@@ -203,7 +204,7 @@ class FolderRun:
         Raises:
             RunError: a link inside the output folder leads out of it.
         """
-        path = self.output / f"{job.relative}{suffix}"
+        path = self.output / output_name(job, suffix)
         if not path.parent.resolve().is_relative_to(self.output.resolve()):
             raise RunError(f"{path} lies outside of {self.output}, a link leads there: remove the link.")
         return path
@@ -332,8 +333,10 @@ class _Tally:
             self.on_progress(job, status, error)
 
 
-def _is_suffix(suffix: str) -> bool:
-    return suffix.startswith(".") and len(suffix) > 1 and not any(character in suffix for character in "/\\\0")
+def _is_suffix(output: str) -> bool:
+    *folders, suffix = output.split("/")
+    plain = not {"", ".", ".."} & set(folders) and not any(character in output for character in "\\\0")
+    return plain and suffix.startswith(".") and len(suffix) > 1
 
 
 def _file_hash(path: Path) -> str | None:

@@ -9,15 +9,15 @@ from typing import Any, Protocol, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Pil
 
 from tracedge.errors import DataError, SettingsError
 from tracedge.images import ImageSource, load_image
-from tracedge.instances import Instances
+from tracedge.instances import Instances, resized_masks
 from tracedge.maps import EdgeMap
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation
 from tracedge.proposals.from_edges import FromEdgesSettings, instances_from_edges
 from tracedge.regions import Regions
+from tracedge.settings import check_types
 from tracedge.walk import walk_device
 
 
@@ -57,6 +57,7 @@ class SegmentSettings:
     propagation: PropagationSettings = field(default_factory=PropagationSettings)
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.max_side < 32:
             raise SettingsError(f"max_side is at least 32 pixels, got {self.max_side}")
         if not 0 <= self.min_score <= 1:
@@ -153,11 +154,22 @@ class Segmenter:
         """Instances of an image (a path, PIL image or array), or of each of a list of them.
 
         proposals: masks of the image, or of each, from elsewhere; they are taken instead of the proposer's.
+
+        Raises:
+            SettingsError: a list of proposals for one image, one for a list, or a list of another length.
         """
         if not isinstance(images, list):
-            return self([images], [proposals] if isinstance(proposals, Instances) else None)[0]
+            if not isinstance(proposals, Instances | None):
+                raise SettingsError(f"one image takes one Instances as proposals, got {type(proposals).__name__}")
+            return self([images], [proposals])[0]
+        given = [None] * len(images) if proposals is None else proposals
+        if not isinstance(given, Sequence) or not all(isinstance(one, Instances | None) for one in given):
+            raise SettingsError(f"{len(images)} images take a list of Instances or None, got {type(given).__name__}")
+        if len(given) != len(images):
+            raise SettingsError(
+                f"{len(images)} images take as many proposals, one Instances or None each, got {len(given)}"
+            )
         pixels = [load_image(image) for image in images]
-        given = proposals if isinstance(proposals, Sequence) else [None] * len(images)
         edges: Sequence[EdgeMap] = self.predictor(pixels)
         return [self._segmented(image, found, masks) for image, found, masks in zip(pixels, edges, given, strict=True)]
 
@@ -180,15 +192,9 @@ def fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
 
 
 def _resized(instances: Instances, image_hw: tuple[int, ...]) -> Instances:
-    """The masks at another size: smaller by nearest pixels, larger with smooth outlines; what vanishes is dropped."""
+    """The instances at another size; those whose mask vanishes are dropped."""
     if instances.shape == image_hw:
         return instances
-    height, width = image_hw
-    larger = height > instances.shape[0]
-    masks = np.zeros((len(instances), height, width), bool)
-    for number, mask in enumerate(instances.masks):
-        picture = Pil.fromarray(mask.astype(np.uint8) * 255)
-        resample = Pil.Resampling.BILINEAR if larger else Pil.Resampling.NEAREST
-        masks[number] = np.asarray(picture.resize((width, height), resample)) >= 128
+    masks = resized_masks(instances.masks, image_hw)
     kept = masks.any(axis=(1, 2))
     return Instances(masks[kept], instances.scores[kept], instances.settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,15 +45,19 @@ def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
 
 
 def check_types(settings: Any) -> None:
-    """Refuse values that are not of their field's type: int, float (finite), str or bool; others are not looked at.
+    """Refuse values that are not of their field's type: int, float (finite), str, bool, or a dataclass that is its own default.
+
+    Fields of other types are not looked at.
 
     Raises:
         SettingsError: naming the field, what it takes and what came.
     """
     for field in fields(settings):
+        value, nested = getattr(settings, field.name), field.default_factory
+        if isinstance(nested, type) and is_dataclass(nested) and not isinstance(value, nested):
+            raise SettingsError(f"{field.name} takes {nested.__name__}, got {value!r}")
         if str(field.type) not in _TYPES:
             continue
         named, types = _TYPES[str(field.type)]
-        value = getattr(settings, field.name)
         if type(value) not in types or (type(value) is float and not math.isfinite(value)):  # a bool is no int here
             raise SettingsError(f"{field.name} takes {named}, got {value!r}")

@@ -23,6 +23,7 @@ RGB = NDArray[np.uint8]
 
 EDGE_COLOUR = (255, 64, 32)
 FILL = 0.45
+SMALL_NUMBER = 9  # px
 GOLDEN = 0.6180339887  # turns of the colour circle by this part never come near each other soon
 
 
@@ -36,8 +37,9 @@ def overlay(image: RGB, edges: NDArray[np.float32]) -> RGB:
 def instances_overlay(image: RGB, instances: Instances) -> RGB:
     """The image with each instance in a colour of its own, outlined, and with its number (from 1) inside: uint8 (H, W, 3).
 
-    The colours depend on the number alone. Where instances overlap, the higher score is seen. Numbers are white with a black
-    rim, so that they can be read on anything.
+    The colours depend on the number alone; an outline is black or white, whichever is farther from the photo and the colour along
+    it. Where instances overlap, the higher score is seen. A number stands at the most inner point of what is seen of its
+    instance, small where that is small; it is white with a black rim, so that it can be read on anything.
 
     Raises:
         DataError: an image of another size than the instances'.
@@ -46,9 +48,15 @@ def instances_overlay(image: RGB, instances: Instances) -> RGB:
         raise DataError(f"expected an image of uint8 {(*instances.shape, 3)}, got {image.dtype} {image.shape}.")
     labels = instances.to_labels()
     colours = instance_colours(len(instances))[labels]
-    weight = np.where(find_boundaries(labels, mode="inner"), 1.0, FILL)[..., None] * (labels > 0)[..., None]
+    weight = FILL * (labels > 0)[..., None]
     drawn = (image * (1 - weight) + colours * weight).round().astype(np.uint8)
-    return _numbered(drawn, instances.inner_points)
+    outline = find_boundaries(np.pad(labels, 1), mode="inner")[
+        1:-1, 1:-1
+    ]  # padded: closed along the image's border too
+    bright = _mean_brightness(drawn[outline], labels[outline], len(instances) + 1) >= 128
+    drawn[outline] = np.where(bright, 0, 255)[labels[outline], None]
+    seen = Instances.from_labels(labels)
+    return _numbered(drawn, np.unique(labels[labels > 0]).tolist(), seen)
 
 
 def instance_colours(count: int) -> RGB:
@@ -59,12 +67,22 @@ def instance_colours(count: int) -> RGB:
     return np.round(np.array([(0, 0, 0), *colours]) * 255).astype(np.uint8)
 
 
-def _numbered(picture: RGB, points: NDArray[np.int64]) -> RGB:
+def _mean_brightness(pixels: RGB, labels: NDArray[np.uint16], count: int) -> NDArray[np.float64]:
+    """(count,) mean brightness, 0 to 255, of the pixels (N, 3) of each label; 0 of labels without any."""
+    sums = np.bincount(labels, pixels @ np.array([0.299, 0.587, 0.114]), minlength=count)  # ITU-R BT.601
+    return sums / np.maximum(np.bincount(labels, minlength=count), 1)
+
+
+def _numbered(picture: RGB, numbers: list[int], seen: Instances) -> RGB:
+    """With each instance's number: as large as on all others if it fits its mask, else as small as can be read."""
     canvas = Image.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=int(np.clip(min(canvas.size) / 25, 12, 32)))
-    for number, (row, column) in enumerate(points.tolist(), start=1):
-        left, top, right, bottom = pen.textbbox((column, row), str(number), font=font, anchor="mm", stroke_width=1)
+    fonts = [ImageFont.load_default(size) for size in (int(np.clip(min(canvas.size) / 25, 12, 32)), SMALL_NUMBER)]
+    for number, mask, (row, column) in zip(numbers, seen.masks, seen.inner_points.tolist(), strict=True):
+        for font in fonts:
+            left, top, right, bottom = pen.textbbox((column, row), str(number), font=font, anchor="mm", stroke_width=1)
+            if min(left, top) >= 0 and mask[int(top) : int(bottom) + 1, int(left) : int(right) + 1].all():
+                break
         # Moved to where all of it is within the picture.
         x = column - min(left, 0) - max(right - canvas.width, 0)
         y = row - min(top, 0) - max(bottom - canvas.height, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from rich.progress import Progress
 from tracedge.atomic import atomic_path
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluate import PREDICTION, JsonFile, Limit, provenance
-from tracedge.cli.proposal_options import Crf, Features, proposals_from
+from tracedge.cli.proposal_options import Crf, Features, ImageIds, masks_from, proposals_from
 from tracedge.errors import SettingsError
+from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     from tracedge.evaluation.instance_methods import Comparison, ProposalsOf
@@ -41,6 +43,11 @@ def instances(
     ] = None,
     features: Features = None,
     crf: Crf = True,
+    image_ids: ImageIds = None,
+    missing_empty: Annotated[
+        bool,
+        typer.Option("--missing-empty", help="Images that --pred or --proposals do not know count as without masks."),
+    ] = False,
     size: option.Size = None,
     zoom: option.Zoom = None,
     device: option.Device = None,
@@ -48,10 +55,12 @@ def instances(
     json_file: JsonFile = None,
     limit: Limit = None,
     rivals: Annotated[bool, typer.Option(help="Canny's edges beside ours.")] = True,
+    max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
     """Score instances: AP, AP50, AR100, boundary AP, and the share of touching objects that are kept apart.
 
-    Without --pred a model's edges are tried: straight, and on the masks of --proposals.
+    Without --pred a model's edges are tried: straight, and on the masks of --proposals. Files of masks must know every image
+    of the truth, unless --missing-empty is given.
     """
     from tracedge.evaluation.instances import (
         evaluate_instances,
@@ -60,27 +69,42 @@ def instances(
         labelled_coco,
         labelled_folder,
     )
+    from tracedge.export.coco_reader import is_results
+    from tracedge.proposals.from_files import MaskSource
 
     # 1. Everything is looked at before anything is computed.
     if pred is not None and (backbone or student or teacher or proposals):
         raise SettingsError("--pred is scored as it is: leave --backbone, --student, --teacher and --proposals out.")
+    of_truth = next((path for path in truth if path.is_file()), None)
+    if pred is None and of_truth is not None:
+        raise SettingsError(f"--truth {of_truth} has no photos to predict from: give a folder with images/, or --pred.")
+    sets = {
+        str(path): (labelled_coco if path.is_file() else labelled_folder)(path, limit, max_pixels=max_pixels)
+        for path in truth
+    }
+    names = [name for labelled in sets.values() for name in labelled.names]
     methods: Methods
-    settings: dict[str, object] = {"predictions": str(pred) if pred else None}
+    settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
     if pred is not None:
-        methods = _of_files(pred, truth)
+        source = masks_from(pred, image_ids or (of_truth if is_results(pred) else None), max_pixels)
+        _refuse_missing(source, names, missing_empty)
+        methods = partial(_predicted, source=source)
     else:
         options = option.PredictorOptions(
             backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
         )
-        comparison, settings = _comparison(options, student, teacher, proposals or [], features, crf, rivals)
-        methods = comparison
-    sets = {str(path): (labelled_coco if path.is_file() else labelled_folder)(path, limit) for path in truth}
+        sources = _sources(proposals or [], features, crf, options, image_ids, max_pixels)
+        for found in sources.values():
+            if isinstance(found, MaskSource):
+                _refuse_missing(found, names, missing_empty)
+        methods, said = _comparison(options, student, teacher, sources, rivals)
+        settings |= said
     # 2. One data set after the other.
     rows = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        for name, (count, samples) in sets.items():
-            task = bar.add_task(name, total=count)
-            rows += evaluate_instances(samples, methods, name, partial(bar.advance, task))
+        for name, labelled in sets.items():
+            task = bar.add_task(name, total=len(labelled.names))
+            rows += evaluate_instances(labelled.samples, methods, name, partial(bar.advance, task))
     # 3. The report.
     typer.echo(instances_markdown(rows))
     if json_file is not None:
@@ -89,17 +113,28 @@ def instances(
             temporary.write_text(report, encoding="utf-8")
 
 
-def _of_files(pred: Path, truth: list[Path]) -> Methods:
-    """What the files hold; of COCO results, which name images by their ids alone, the truth's file says which they are."""
-    from tracedge.export.coco_reader import is_results
-    from tracedge.proposals.from_files import find_masks
+def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: bool) -> None:
+    """Refuse a file or folder without masks of every image of the truth, unless those count as empty; say how many these are."""
+    missing = [name for name in names if name not in source]
+    if not missing:
+        return
+    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    said = f"{source.path} has no masks of {len(missing)} of the {len(names)} images of the truth ({listed})"
+    if not missing_empty:
+        raise SettingsError(f"{said}: add them, or count them as images without masks by --missing-empty.")
+    typer.echo(f"{said}: they count as images without masks.", err=True)
 
-    known = next((path for path in truth if path.is_file()), None)
-    source = find_masks(pred, known if is_results(pred) else None)
-    return lambda sample: {PREDICTION: _read(sample, source)}
+
+def _predicted(sample: LabelledInstances, source: MaskSource) -> dict[str, Instances]:
+    return {PREDICTION: _read(sample, source)}
 
 
 def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
+    """Its masks; none where the source does not know it, which was refused before unless it was asked for."""
+    from tracedge.instances import Instances
+
+    if sample.name not in source:
+        return Instances.empty(sample.objects.shape)
     return source.read(sample.name, sample.objects.shape)
 
 
@@ -108,13 +143,38 @@ def _proposed(sample: LabelledInstances, proposer: Proposer) -> Instances:
     return proposer(sample.image)
 
 
+def _sources(
+    names: Sequence[str],
+    features: str | None,
+    crf: bool,
+    options: option.PredictorOptions,
+    image_ids: Path | None,
+    max_pixels: int,
+) -> dict[str, Proposer | MaskSource | None]:
+    """What each of --proposals names; --image-ids is for those of them that are COCO results."""
+    from tracedge.export.coco_reader import is_results
+
+    if image_ids is not None and not any(map(is_results, names)):
+        raise SettingsError("--image-ids is for COCO results, a .json that is a list: none is given")
+    return {
+        name: proposals_from(
+            name,
+            features,
+            crf,
+            options.device,
+            options.local_files_only,
+            image_ids=image_ids if is_results(name) else None,
+            max_pixels=max_pixels,
+        )
+        for name in names
+    }
+
+
 def _comparison(
     options: option.PredictorOptions,
     student: str | None,
     teacher: bool,
-    proposals: list[str],
-    features: str | None,
-    crf: bool,
+    sources: Mapping[str, Proposer | MaskSource | None],
     rivals: bool,
 ) -> tuple[Comparison, dict[str, object]]:
     """The methods of the table, and what they depend on."""
@@ -125,8 +185,7 @@ def _comparison(
 
     found: dict[str, ProposalsOf] = {}
     said: dict[str, object] = {}
-    for name in proposals:
-        source = proposals_from(name, features, crf, options.device, options.local_files_only)
+    for name, source in sources.items():
         if isinstance(source, Proposer):
             found[name] = partial(_proposed, proposer=source)
         elif source is not None:

@@ -1,4 +1,4 @@
-"""The options that choose where masks come from: the same for `segment` and `evaluate instances`."""
+"""The options that choose where masks come from: the same for `segment`, `refine` and `evaluate instances`."""
 
 from __future__ import annotations
 
@@ -7,38 +7,71 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracedge.images import MAX_PIXELS
+
 if TYPE_CHECKING:
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
 
 Features = Annotated[str | None, typer.Option(help="What maskcut and promerge look at: a DINO ViT, or mini (default).")]
 Crf = Annotated[bool, typer.Option(help="Sharpen maskcut's and promerge's masks by a dense CRF.")]
-
-METHODS = ("maskcut", "promerge")
+ImageIds = Annotated[
+    Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
+]
 
 
 def proposals_from(
-    name: str, features: str | None, crf: bool, device: str | None, local_files_only: bool
+    name: str,
+    features: str | None,
+    crf: bool,
+    device: str | None,
+    local_files_only: bool,
+    *,
+    image_ids: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Proposer | MaskSource | None:
     """What --proposals names: a method, the masks of a file or folder, or None for "edges", which need no proposals.
 
     Raises:
-        SettingsError: none of these.
+        SettingsError: none of these, or as `masks_from`.
         BackboneError: the model of the features cannot be had.
         DataError: the file holds no masks.
     """
     from tracedge.errors import SettingsError
     from tracedge.proposals.features import BackboneFeatures, DinoFeatures
-    from tracedge.proposals.from_features import Proposer
-    from tracedge.proposals.from_files import find_masks
+    from tracedge.proposals.from_features import METHODS, Proposer
 
-    if name == "edges":
-        return None
-    if name in METHODS:
+    if name in ("edges", *METHODS):
+        if image_ids is not None:
+            raise SettingsError(f"--image-ids is for COCO results: --proposals {name} are none")
+        if name == "edges":
+            return None
         kind = BackboneFeatures if features in (None, "mini") else DinoFeatures
         seen = kind(features or "mini", device=device, local_files_only=local_files_only)
         return Proposer(seen, name, crf)
     if not Path(name).exists():
         known = ", ".join(("edges", *METHODS))
         raise SettingsError(f"{name!r} is no kind of proposals ({known}) and no file or folder of masks")
-    return find_masks(Path(name))
+    return masks_from(Path(name), image_ids, max_pixels)
+
+
+def masks_from(path: Path, image_ids: Path | None, max_pixels: int = MAX_PIXELS) -> MaskSource:
+    """The masks of a file or folder.
+
+    Raises:
+        SettingsError: COCO results without --image-ids, or --image-ids for anything else.
+        DataError: the file holds no masks.
+    """
+    from tracedge.errors import SettingsError
+    from tracedge.export.coco_reader import is_results
+    from tracedge.proposals.from_files import find_masks
+
+    results = is_results(path)
+    if results and image_ids is None:
+        raise SettingsError(
+            f"{path} is a list of COCO results, which name images by ids alone: "
+            "give --image-ids, the COCO instances file of those images"
+        )
+    if image_ids is not None and not results:
+        raise SettingsError(f"--image-ids is for COCO results, a .json that is a list: {path} is none")
+    return find_masks(path, image_ids, max_pixels=max_pixels)

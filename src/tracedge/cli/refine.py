@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.proposal_options import ImageIds, masks_from
 from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
 
@@ -17,11 +18,9 @@ def refine(
         Path,
         typer.Argument(help="Masks of any tool: COCO json, label PNGs, npz files, or folders of binary PNGs."),
     ],
-    images: Annotated[Path, typer.Option(help="Folder of the photos that the masks are of.")],
+    images: Annotated[Path, typer.Option(help="The photos that the masks are of: a folder, or one photo.")],
     output: Output,
-    image_ids: Annotated[
-        Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
-    ] = None,
+    image_ids: ImageIds = None,
     formats: Formats = None,
     overlapping: Overlapping = False,
     backbone: option.BackboneOrNone = None,
@@ -41,7 +40,6 @@ def refine(
     A photo that the masks do not know is a failure of that photo. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
     """
     from tracedge.errors import SettingsError
-    from tracedge.proposals.from_files import find_masks
     from tracedge.segmentation import SegmentSettings
 
     if not masks.exists():
@@ -52,7 +50,7 @@ def refine(
     segment_folder(
         [str(images)],
         output,
-        find_masks(masks, image_ids),
+        masks_from(masks, image_ids, max_pixels),
         lambda: option.predictor(options, student=student, teacher=teacher),
         SegmentSettings(overlapping=overlapping),
         formats=formats or [],

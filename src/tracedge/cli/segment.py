@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.proposal_options import Crf, Features, proposals_from
+from tracedge.cli.proposal_options import Crf, Features, ImageIds, proposals_from
 from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
 
@@ -22,6 +22,7 @@ def segment(
     proposals: Proposals = "edges",
     features: Features = None,
     crf: Crf = True,
+    image_ids: ImageIds = None,
     bgp: Annotated[bool, typer.Option(help="Cut, grow and merge proposals by the edges.")] = True,
     formats: Formats = None,
     overlapping: Overlapping = False,
@@ -43,7 +44,9 @@ def segment(
     """
     from tracedge.segmentation import SegmentSettings
 
-    source = proposals_from(proposals, features, crf, device, local_files_only)
+    source = proposals_from(
+        proposals, features, crf, device, local_files_only, image_ids=image_ids, max_pixels=max_pixels
+    )
     options = option.PredictorOptions(
         backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 LABELS = ".instances.png"
 NPZ = ".instances.npz"
-PER_IMAGE = {"npz": NPZ, "yolo": ".txt", "geojson": ".geojson", "overlay": ".instances.overlay.png"}
+PER_IMAGE = {"npz": NPZ, "yolo": "labels/.txt", "geojson": ".geojson", "overlay": ".instances.overlay.png"}
 TOGETHER = {"coco": "instances.json", "results": "results.json", "label-studio": "label_studio.json"}
-"""Formats: what they write for each image, and what they write for all images together."""
+"""Formats: what they write for each image, and what they write for all images together; docs/exports.md tells of each."""
 
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for <stem>.instances.png, instances.json and manifest.jsonl.")
@@ -90,7 +91,7 @@ def segment_folder(
     with FolderRun(output, provenance, suffixes, force=force) as run, PhotoBar(len(jobs)) as bar:
         summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
         for name in together:
-            _gather(run, name, provenance)
+            _gather(run, name, provenance, NPZ if settings.overlapping else LABELS)
         if "yolo" in per_image:
             _yolo_classes(output)
     # 4. Say what became of it.
@@ -125,32 +126,35 @@ def _write(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> d
     return {"instances": len(found), "scores": [float(str(score)) for score in found.scores]}
 
 
-def _gather(run: FolderRun, name: str, provenance: Mapping[str, Any]) -> None:
-    """One file of all images that stand in the folder, those of earlier runs too."""
+def _gather(run: FolderRun, name: str, provenance: Mapping[str, Any], kept: str) -> None:
+    """One file of all images that stand in the folder, those of earlier runs too; kept: the output that masks are read from."""
     from tracedge.export.coco import write_coco, write_coco_results
     from tracedge.export.label_studio import write_label_studio
 
     path = run.output / TOGETHER[name]
     if name == "coco":
-        write_coco(path, ((number, file, found) for number, file, found in _finished(run)), provenance)
+        write_coco(path, _finished(run, kept), provenance)
     elif name == "results":
-        write_coco_results(path, ((number, found) for number, _, found in _finished(run)))
+        write_coco_results(path, ((number, found) for number, _, found in _finished(run, kept)))
     else:
-        write_label_studio(path, ((file, found) for _, file, found in _finished(run)))
+        write_label_studio(path, ((file, found) for _, file, found in _finished(run, kept)))
 
 
-def _finished(run: FolderRun) -> Iterator[tuple[int, str, Instances]]:
-    """(image id from 1, file name, instances) of each finished image, by file name."""
+def _finished(run: FolderRun, kept: str) -> Iterator[tuple[int, str, Instances]]:
+    """(image id from 1, file name, instances) of each finished image, by file name.
+
+    No limit of pixels: these files were written here, under the limit of the run that wrote them.
+    """
     import numpy as np
 
     from tracedge.export.labels import read_instances, read_labels
     from tracedge.instances import Instances
 
-    for number, line in enumerate(run.finished(), start=1):
-        if NPZ in run.outputs:
-            found = read_instances(run.output_of(line, NPZ))
+    for number, line in enumerate(run.finished((kept,)), start=1):
+        if kept == NPZ:
+            found = read_instances(run.output_of(line, NPZ), max_pixels=sys.maxsize)
         else:
-            found = read_labels(run.output_of(line, LABELS))
+            found = read_labels(run.output_of(line, LABELS), max_pixels=sys.maxsize)
             found = Instances(found.masks, np.array(line["scores"], np.float32))
         yield number, line["file"], found
 

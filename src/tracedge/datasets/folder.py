@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tracedge.errors import DataError
-from tracedge.images import IMAGE_SUFFIXES, load_image
+from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS, load_image
 
 _LABEL_MODES = ("1", "L", "P", "I", "I;16")
 
@@ -27,6 +27,7 @@ class Sample:
         ignore_path: ignore/<stem>.png, or None.
         void: the label of pixels nobody labelled: 0 in panoptic maps. None in masks, where 0 is background, and the
             border of an instance with background is a true edge.
+        max_pixels: a larger photo is refused before it is decoded.
     """
 
     stem: str
@@ -34,11 +35,12 @@ class Sample:
     labels_path: Path
     ignore_path: Path | None
     void: int | None
+    max_pixels: int = MAX_PIXELS
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
         """uint8 (H, W, 3), turned upright by its EXIF orientation."""
-        return load_image(self.image_path)
+        return load_image(self.image_path, max_pixels=self.max_pixels)
 
     @cached_property
     def labels(self) -> NDArray[np.int32]:
@@ -91,13 +93,21 @@ class FolderDataset:
         root: the folder.
         limit: keep only the first so many images.
         panoptic: whether panoptic/ is the truth where it is there; False: always masks/.
+        max_pixels: see `Sample`.
 
     Raises:
         DataError: no images, no truth folder, an image without truth, or two images of one stem.
     """
 
-    def __init__(self, root: str | os.PathLike[str], limit: int | None = None, *, panoptic: bool = True) -> None:
-        self.root = Path(root)
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        limit: int | None = None,
+        *,
+        panoptic: bool = True,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.root, self.max_pixels = Path(root), max_pixels
         images = _images_in(self.root / "images")
         self.panoptic = panoptic and (self.root / "panoptic").is_dir()
         truth = self.root / ("panoptic" if self.panoptic else "masks")
@@ -111,6 +121,11 @@ class FolderDataset:
             )
         self._samples = [self._sample(stem, path, truth) for stem, path in sorted(images.items())[:limit]]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The file names of the photos, in order."""
+        return tuple(sample.image_path.name for sample in self._samples)
+
     def __len__(self) -> int:
         return len(self._samples)
 
@@ -121,9 +136,9 @@ class FolderDataset:
 
     def _sample(self, stem: str, path: Path, truth: Path) -> Sample:
         ignore = self.root / "ignore" / f"{stem}.png"
-        return Sample(
-            stem, path, truth / f"{stem}.png", ignore if ignore.is_file() else None, 0 if self.panoptic else None
-        )
+        void = 0 if self.panoptic else None
+        labels, known = truth / f"{stem}.png", ignore if ignore.is_file() else None
+        return Sample(stem, path, labels, known, void, self.max_pixels)
 
 
 def _images_in(folder: Path) -> dict[str, Path]:
@@ -146,7 +161,7 @@ def _read_png(path: Path) -> Image.Image:
         with Image.open(path, formats=["PNG"]) as picture:
             picture.load()
             return picture
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
 
 

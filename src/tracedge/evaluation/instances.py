@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tracedge.datasets.folder import FolderDataset
 from tracedge.errors import DataError, RunError
 from tracedge.export.coco_reader import read_coco
+from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.metrics.instances import InstanceFigures, InstanceScores
 
@@ -47,15 +48,23 @@ class InstanceRow:
     figures: InstanceFigures
 
 
-def labelled_folder(root: Path, limit: int | None = None) -> tuple[int, Iterator[LabelledInstances]]:
-    """How many images a labelled folder has, and each of them with its instances.
+@dataclass(frozen=True)
+class LabelledSet:
+    """A data set: the names of its images, known before anything is read, and each of them with its instances, once."""
+
+    names: tuple[str, ...]
+    samples: Iterator[LabelledInstances]
+
+
+def labelled_folder(root: Path, limit: int | None = None, *, max_pixels: int = MAX_PIXELS) -> LabelledSet:
+    """The images of a labelled folder, with their instances.
 
     `masks/` is the truth also where there is `panoptic/`: instances are things, and not stuff.
 
     Raises:
         DataError: no images, no masks/, or an instances.json that does not say the classes.
     """
-    dataset = FolderDataset(root, limit, panoptic=False)
+    dataset = FolderDataset(root, limit, panoptic=False, max_pixels=max_pixels)
     classes = _classes(root / CLASSES)
 
     def samples() -> Iterator[LabelledInstances]:
@@ -66,16 +75,16 @@ def labelled_folder(root: Path, limit: int | None = None) -> tuple[int, Iterator
             objects = Instances.from_labels(labels)
             yield LabelledInstances(sample.image_path.name, sample.image, objects, of_objects, sample.ignore)
 
-    return len(dataset), samples()
+    return LabelledSet(dataset.names, samples())
 
 
-def labelled_coco(path: Path, limit: int | None = None) -> tuple[int, Iterator[LabelledInstances]]:
+def labelled_coco(path: Path, limit: int | None = None, *, max_pixels: int = MAX_PIXELS) -> LabelledSet:
     """The same from a COCO instances file, without the images; its crowds are what is ignored.
 
     Raises:
         DataError: no such file, or one that is not as it should be.
     """
-    truth = read_coco(path)
+    truth = read_coco(path, max_pixels=max_pixels)
     images = list(truth.images.values())[:limit]
 
     def samples() -> Iterator[LabelledInstances]:
@@ -85,7 +94,7 @@ def labelled_coco(path: Path, limit: int | None = None) -> tuple[int, Iterator[L
             classes = truth.classes(image.id)
             yield LabelledInstances(image.file_name, None, truth.instances(image.id), classes, ignore)
 
-    return len(images), samples()
+    return LabelledSet(tuple(image.file_name for image in images), samples())
 
 
 def evaluate_instances(

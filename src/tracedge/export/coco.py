@@ -62,8 +62,6 @@ def write_coco(
 def write_coco_results(path: str | os.PathLike[str], images: Iterable[tuple[int, Instances]]) -> None:
     """Write a results file, as COCO's evaluation reads it, whole or not at all; equal input gives equal bytes.
 
-    There are no boxes in it: given one, the evaluation takes a mask's area from the box.
-
     Args:
         path: where; a folder that is not there is made.
         images: (image id of the ground truth, the instances of that image), in the order of the file.
@@ -78,8 +76,7 @@ def write_coco_results(path: str | os.PathLike[str], images: Iterable[tuple[int,
             if image_id in seen:
                 raise DataError(f"the image {image_id!r} comes twice, expected each id once.")
             seen.add(image_id)
-            for record in coco_records(instances, image_id, "image")[1]:
-                yield {name: record[name] for name in ("category_id", "image_id", "score", "segmentation")}
+            yield from map(coco_result, coco_records(instances, image_id, "image")[1])
 
     with atomic_path(path) as temporary, temporary.open("w", encoding="ascii", newline="\n") as stream:
         _write_list(stream, results())
@@ -119,6 +116,11 @@ def coco_records(
         for number, (mask, score, area, (top, left, bottom, right)) in enumerate(rows, start=int(first_annotation_id))
     ]
     return image, annotations
+
+
+def coco_result(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an annotation, what a result holds. No box: given one, the evaluation takes a mask's area from the box."""
+    return {name: annotation[name] for name in ("category_id", "image_id", "score", "segmentation")}
 
 
 def checked_file_name(name: object) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -127,7 +129,8 @@ class CocoFile:
 def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max_pixels: int = MAX_PIXELS) -> CocoFile:
     """Read a COCO instances file (a JSON object), or a results file (a JSON list) with the images that it is about.
 
-    Annotations of all categories are instances; `CocoFile.classes` tells them apart.
+    Annotations of all categories are instances; `CocoFile.classes` tells them apart. Where a file's largest score is above 1, all
+    its scores are divided by it, so that they lie in [0, 1] in the same order.
 
     Args:
         path: the .json file.
@@ -137,7 +140,8 @@ def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max
 
     Raises:
         DataError: no JSON, a key that is missing, an image or annotation id that comes twice, a file name that is absolute or
-            has "..", an image id without image, a score outside of [0, 1], or results without `images`.
+            has "..", an image id without image, a score that is negative or not finite, results without `images`, or a mapping
+            of another form.
     """
     path = Path(path)
     content = _json(path)
@@ -187,11 +191,21 @@ def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage
     if not isinstance(images, Mapping):
         return _own_images(_json(Path(images)), max_pixels)
     known = {}
-    for number, (name, hw) in images.items():
+    for number, said in images.items():
+        pair = type(said) in (tuple, list) and len(said) == 2
+        if type(number) is not int or not pair or not _is_size_or_none(said[1]):
+            raise DataError(
+                f"of images, {number!r:.40} is mapped to {said!r:.80}, expected a whole number and (file name, (H, W) or None)."
+            )
+        name, hw = said[0], (said[1][0], said[1][1]) if said[1] is not None else None
         if hw is not None:
             _check_size(*hw, f"image {number}", max_pixels)
         known[number] = CocoImage(number, checked_file_name(name), hw)
     return known
+
+
+def _is_size_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, tuple | list) and len(value) == 2)
 
 
 def _own_images(content: object, max_pixels: int) -> dict[int, CocoImage]:
@@ -211,6 +225,7 @@ def _by_image(
 ) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {}
     seen: set[int] = set()
+    highest = 1.0
     for place, entry in enumerate(entries, start=1):
         name = f"{what} {place} of the list"
         _check_keys(entry, name, (*keys, "segmentation"))
@@ -223,11 +238,16 @@ def _by_image(
         if image_id not in known:
             raise DataError(f"{name} is of image {image_id}, which is not among the {len(known)} images.")
         score = entry.get("score", 1.0)
-        if type(score) not in (int, float) or not 0 <= score <= 1:  # a nan is in no range
-            raise DataError(f"{name} has the score {score!r:.40}, expected a number in [0, 1].")
-        if entry.get("iscrowd", 0) not in (0, 1):
-            raise DataError(f"{name} has iscrowd {entry['iscrowd']!r:.40}, expected 0 or 1.")
+        if type(score) not in (int, float) or not 0 <= score <= sys.float_info.max:  # a nan is in no range
+            raise DataError(f"{name} has the score {score!r:.40}, expected a finite number from 0.")
+        highest = max(highest, score)
+        crowd = entry.get("iscrowd")
+        if type(crowd) not in (int, bool, type(None)) or crowd not in (0, 1, None):
+            raise DataError(f"{name} has iscrowd {crowd!r:.40}, expected 0 or 1.")
         found.setdefault(image_id, []).append(entry)
+    if highest > 1:
+        for entry in chain.from_iterable(found.values()):
+            entry["score"] = entry.get("score", highest) / highest  # one without a score is as sure as any
     return found
 
 

@@ -19,7 +19,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 Runs: TypeAlias = NDArray[np.int64]
 
 _MAX_CHARACTERS = 7  # of one number: 35 bits, more than any picture has pixels
-_SLACK = 1.0  # pixels that a polygon may lie outside of its image: some tools round up
+_SLACK = 1.0  # pixels beside its image at which a polygon is still taken for one along the border: some tools round up
 
 
 class Rle(TypedDict):
@@ -51,6 +51,7 @@ def decode(segmentation: object, image_hw: tuple[int, int] | None = None, *, max
     """The mask, bool (H, W), of a COCO `segmentation`: a run-length encoding, or polygons [[x1, y1, x2, y2, ...], ...].
 
     Polygons are in pixels from the top left corner of the image, and filled as COCO's own tools fill them; several are one mask.
+    What of a polygon lies outside of the image is cut off.
 
     Args:
         segmentation: the value as JSON gives it (`counts` may be bytes too, as pycocotools writes them).
@@ -59,7 +60,7 @@ def decode(segmentation: object, image_hw: tuple[int, int] | None = None, *, max
 
     Raises:
         DataError: a value of another form, counts that do not fill the image exactly, another size than the image's, a polygon
-            with fewer than three corners or one outside of the image, or more pixels than the limit.
+            with fewer than three corners or one that lies wholly outside of the image, or more pixels than the limit.
 
     >>> decode({"size": [1, 3], "counts": [1, 2]})
     array([[False,  True,  True]])
@@ -103,7 +104,10 @@ def _by(height: int, width: int) -> str:
 
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
-        raise DataError(f"a mask of {_by(height, width)} is more than the limit of {max_pixels} pixels (max_pixels=).")
+        raise DataError(
+            f"a mask of {_by(height, width)} is more than the limit of {max_pixels} pixels: "
+            "raise it by --max-pixels (max_pixels=) if you trust the file."
+        )
 
 
 def _runs(counts: object, pixels: int) -> Runs:
@@ -165,13 +169,13 @@ def _polygon(points: object, height: int, width: int) -> list[float]:
         got = f"{len(points)} numbers" if isinstance(points, list) else type(points).__name__
         raise DataError(f"a polygon is a list [x1, y1, x2, y2, ...] of at least three corners, got {got}.")
     if not all(type(value) in (int, float) and abs(value) <= MAX_PIXELS for value in points):  # a nan fails too
-        raise DataError("the corners of a polygon are finite numbers within the image.")
+        raise DataError("the corners of a polygon are finite numbers, in pixels of the image.")
     corners = np.array(points, np.float64).reshape(-1, 2)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    if (low < -_SLACK).any() or high[0] > width + _SLACK or high[1] > height + _SLACK:
+    if (high < -_SLACK).any() or (low > np.array([width, height]) + _SLACK).any():
         raise DataError(
             f"a polygon reaches from x, y = {low[0]:g}, {low[1]:g} to {high[0]:g}, {high[1]:g}, "
-            f"outside of its image, which is {_by(height, width)}."
+            f"wholly outside of its image, which is {_by(height, width)}."
         )
     steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
     if steps.sum() > 4 * (height + 2) * (width + 2):  # compiled code takes memory for each step

@@ -62,13 +62,17 @@ def write_yolo_yaml(
 ) -> None:
     """Write the yaml file of a data set; the labels of images/a.jpg are looked for in labels/a.txt.
 
+    Ultralytics looks for labels by replacing the last /images/ in a photo's real path, so a link to the folder of photos will not
+    do: the photos themselves, or links to each, must lie in it.
+
     Args:
         path: where; the folders of images are relative to this file's.
         train: the folder of images to train on.
         val: the folder of images to validate on.
         names: the classes; ours is one.
     """
-    rows = [f"train: {_quoted(train)}", f"val: {_quoted(val)}", "names:"]
+    rows = ["# labels/a.txt is of images/a.jpg: copy the photos into images/ beside this file, with their folders."]
+    rows += [f"train: {_quoted(train)}", f"val: {_quoted(val)}", "names:"]
     rows += [f"  {number}: {_quoted(name)}" for number, name in enumerate(names)]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")

@@ -15,11 +15,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from tracedge.errors import DataError
-from tracedge.export.rle import encode
+from tracedge.export.coco import CATEGORY, coco_records, coco_result
 from tracedge.instances import Instances
 from tracedge.metrics.touching import separated, touching_pairs
-
-_CATEGORY = {"id": 1, "name": "object"}
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,14 @@ class InstanceScores:
         if classes is not None and len(classes) != len(truth):
             raise DataError(f"the truth has {len(truth)} objects and {len(classes)} classes: one for each is needed.")
         number = len(self._images) + 1
-        self._images.append({"id": number, "height": truth.shape[0], "width": truth.shape[1]})
-        for mask in truth.masks:
-            self._truth.append(self._annotation(number, mask, iscrowd=0))
+        image, objects = coco_records(truth, number, "image", len(self._truth) + 1)
+        self._images.append(image)
+        self._truth += objects
         if ignore is not None and (crowd := ignore & ~truth.masks.any(axis=0)).any():
-            self._truth.append(self._annotation(number, crowd, iscrowd=1))
-        ranked = found[np.argsort(-found.scores, kind="stable")]
-        for mask, score in zip(ranked.masks, ranked.scores.tolist(), strict=True):
-            self._found.append({"image_id": number, "category_id": 1, "segmentation": encode(mask), "score": score})
+            _, (unknown,) = coco_records(Instances(crowd[None]), number, "image", len(self._truth) + 1)
+            self._truth.append({**unknown, "iscrowd": 1})
+        ranked = coco_records(found[np.argsort(-found.scores, kind="stable")], number, "image")[1]
+        self._found += [coco_result(record) for record in ranked]
         pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)
         self._objects += len(truth)
         self._pairs += len(pairs)
@@ -107,26 +105,13 @@ class InstanceScores:
             touching=self._pairs,
         )
 
-    def _annotation(self, image: int, mask: NDArray[np.bool_], iscrowd: int) -> dict[str, Any]:
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        box = [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
-        return {
-            "id": len(self._truth) + 1,  # from 1: evaluators read 0 as "matched to nothing"
-            "image_id": image,
-            "category_id": 1,
-            "segmentation": encode(mask),
-            "area": int(mask.sum()),
-            "bbox": box,
-            "iscrowd": iscrowd,
-        }
-
     def _evaluated(self, kind: str) -> dict[str, float]:
         """COCO's twelve figures by name; those of no object are -1."""
         if not self._images:
             return dict.fromkeys(("AP_all", "AP_50", "AR_all"), -1.0)
         # Copies: the evaluation writes into its records, boxes among them, and results with boxes are judged by box area.
         truths, found = ([dict(record) for record in records] for records in (self._truth, self._found))
-        dataset = {"images": self._images, "annotations": truths, "categories": [_CATEGORY]}
+        dataset = {"images": self._images, "annotations": truths, "categories": [CATEGORY]}
         truth = COCO(dataset, print_function=_silent)
         evaluation = COCOeval_faster(
             truth, truth.loadRes(found), iouType=kind, print_function=_silent, boundary_cpu_count=1

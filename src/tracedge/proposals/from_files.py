@@ -79,6 +79,10 @@ class MaskSource:
             raise DataError(f"{self.path} has masks of {got} (rows x columns) for {name}, but the image is {expected}.")
         return found
 
+    def __contains__(self, name: object) -> bool:
+        """Whether the image of this stem or file name is one of them; several of that name count as well."""
+        return isinstance(name, str) and bool(self._keys(name))
+
     @cached_property
     def _by_last_part(self) -> Mapping[str, list[str]]:
         keys: dict[str, list[str]] = {}
@@ -86,13 +90,16 @@ class MaskSource:
             keys.setdefault(key.rsplit("/", 1)[-1], []).append(key)
         return keys
 
-    def _key(self, name: str) -> str:
+    def _keys(self, name: str) -> list[str]:
         posix = name.replace("\\", "/")
         stem = _stem(posix)
         for whole in (posix, stem):
             if whole in self._readers:
-                return whole
-        keys = [key for key in self._by_last_part.get(stem.rsplit("/", 1)[-1], ()) if _ends_alike(key, stem)]
+                return [whole]
+        return [key for key in self._by_last_part.get(stem.rsplit("/", 1)[-1], ()) if _ends_alike(key, stem)]
+
+    def _key(self, name: str) -> str:
+        keys = self._keys(name)
         if len(keys) > 1:
             raise DataError(f"{self.path} has masks of {len(keys)} images named {name}: {', '.join(keys[:3])}.")
         if not keys:

@@ -9,6 +9,7 @@ from scipy.ndimage import binary_fill_holes
 
 from tracedge.crf import CrfSettings, refine_masks
 from tracedge.errors import SettingsError
+from tracedge.instances import resized_masks
 
 Image = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
@@ -51,7 +52,7 @@ def tokens_to_masks(
     refined = np.array([binary_fill_holes(mask) for mask in refined], bool).reshape(masks.shape)
     if crf is not None:
         refined = refined[_same(masks, refined) >= min_iou]
-    enlarged = _enlarged(refined, image.shape[:2])
+    enlarged = resized_masks(refined, image.shape[:2])
     return enlarged[enlarged.any(axis=(1, 2))]
 
 
@@ -69,15 +70,6 @@ def _nearest(masks: Masks, image_hw: tuple[int, ...]) -> Masks:
         (2 * np.arange(side) + 1) * cells // (2 * side) for side, cells in zip(image_hw, masks.shape[1:], strict=True)
     )
     return masks[:, rows[:, None], columns]
-
-
-def _enlarged(masks: Masks, image_hw: tuple[int, ...]) -> Masks:
-    """Bilinear, then halved: the outline of a shrunken picture's mask without its steps."""
-    if masks.shape[1:] == tuple(image_hw):
-        return masks
-    size = image_hw[1], image_hw[0]
-    soft = [Pil.fromarray(mask.astype(np.uint8) * 255).resize(size, Pil.Resampling.BILINEAR) for mask in masks]
-    return np.array([np.asarray(mask) >= 128 for mask in soft], bool).reshape(-1, *image_hw)
 
 
 def _same(before: Masks, after: Masks) -> NDArray[np.float64]:
