@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracedge.walk import max_pooled, mean_pooled, path_offsets, power_weights, transition_matrix, walk
+from tracedge.walk import max_pooled, mean_pooled, path_offsets, power_weights, shared_rows, transition_matrix, walk
 
 
 def dense_transition(edges, radius, beta):
@@ -107,3 +107,18 @@ def test_a_straight_path_has_the_cells_between():
     paths = dict(path_offsets(4.0))
     assert paths[0, 3] == [(0, 0), (0, 1), (0, 2), (0, 3)]
     assert len(dict(path_offsets(5.0))) == 34  # Ahn et al.'s
+
+
+def test_maps_in_pieces_that_edges_close_walk_together_and_come_out_as_alone():
+    edges = np.zeros((20, 30), np.float32)
+    edges[:, 10] = edges[10, 10:] = 1  # three pieces
+    edges[3, 5] = 0.5
+    maps = np.random.default_rng(0).random((4, 20, 30), dtype=np.float32)
+    maps[0, :, 10:] = maps[1, :, :11] = maps[1, 10:] = maps[2, :11] = maps[2, :, :11] = 0
+    together = walk(edges, maps)
+    alone = [walk(edges, each[None])[0] for each in maps]
+    np.testing.assert_array_equal(together, np.stack(alone))
+    number = np.where(np.arange(30) < 10, 0, 1) + np.zeros((20, 1), int)
+    number[10:] += np.arange(30) >= 10
+    rows, _ = shared_rows((maps * (edges < 1)).reshape(4, -1), number.ravel())
+    assert rows.tolist() == [0, 0, 0, 1]

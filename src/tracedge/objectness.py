@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, maximum_filter
+from scipy.ndimage import maximum_filter
 
 from tracedge.instances import Instances
 from tracedge.regions import EDGE, Regions
@@ -92,10 +92,17 @@ def looks(
     """
     masks, boxes, areas = instances.masks, instances.boxes, instances.areas
     near = maximum_filter(edges, NEAR)
-    contours = [near[mask & ~binary_erosion(mask, border_value=1)] for mask in masks]
+    contours = [near[_contour(mask)] for mask in masks]
     contrasts = np.array([contour.mean() if contour.size else 0.0 for contour in contours])
     closed = np.array([(contour >= EDGE).mean() if contour.size else 0.0 for contour in contours])
     rims = np.concatenate((masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1]), axis=1).sum(axis=1)
     shape = shape_factor(areas, rims, boxes[:, :2], boxes[:, 2:])
     whole = 1 - np.minimum(splits / np.maximum(contrasts, 1e-6), 1 - trust)
     return contrasts * closed**CLOSED * shape * whole * small_factor(areas, edges.size)
+
+
+def _contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of a mask (H, W) beside one that is not its own; the image's border is no contour."""
+    around = np.pad(mask, 1, constant_values=True)
+    within = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    return mask & ~within

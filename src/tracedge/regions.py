@@ -41,8 +41,7 @@ class Regions:
     merge m makes into node B + m; basins are the nodes 0..B-1. M = B - 1: the last node is the whole image. strengths: (M,) mean
     edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the
     whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on an edge.
-    pairs: int (P, 2), basins that touch; borders: (P, 3) the edges along their border added up, its length in pixel sides, and
-    on how many of them there is an edge. ridges: bool (H, W), pixels that a basin was given although they lie between two.
+    ridges: bool (H, W), pixels that a basin was given although they lie between two.
     """
 
     basins: NDArray[np.int32]
@@ -51,8 +50,6 @@ class Regions:
     strengths: NDArray[np.float64]
     contrasts: NDArray[np.float64]
     closed: NDArray[np.float64]
-    pairs: NDArray[np.int64]
-    borders: NDArray[np.float64]
     ridges: NDArray[np.bool_]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
@@ -151,7 +148,7 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     areas = np.bincount(basins.ravel())
     pairs, borders = _borders(basins, edges)
     merges, strengths, contours = _merge_weakest_first(areas, pairs, borders)
-    return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], pairs, borders, ridges)
+    return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], ridges)
 
 
 def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

@@ -2,7 +2,8 @@
 
 T is row-stochastic and similar to a symmetric matrix, so its eigenvalues lie in [-1, 1], where x^t is a sum of Chebyshev
 polynomials with binomial weights: x^t = sum_k w_k T_k(x). The weights beyond a few times sqrt(t) are next to nothing (Sachdeva
-and Vishnoi, 2014), so some 80 products with T do what 256 would, with an error known beforehand.
+and Vishnoi, 2014), so some 80 products with T do what 256 would, with an error known beforehand. A walk cannot leave a piece
+of the image that edges of strength 1 close, so maps that lie in different pieces walk together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln
 
 Map = NDArray[np.float32]
@@ -130,7 +133,14 @@ def walk(
     affinity, sums = transition_matrix(edges, radius, beta)
     starts, columns, values = affinity.crow_indices(), affinity.col_indices(), affinity.values()
     transition = _csr(starts, columns, values / sums.repeat_interleave(starts.diff())).to(device)
-    before = torch.from_numpy(np.ascontiguousarray(masks.reshape(len(masks), -1).T, np.float64)).to(device)  # (N, K)
+    maps = masks.reshape(len(masks), -1)  # (K, N)
+    graph = csr_array((values.numpy(), columns.numpy(), starts.numpy()), tuple(affinity.shape))
+    pieces = connected_components(graph, directed=False)[1]  # (N,)
+    rows, inside = shared_rows(maps, pieces)
+    together = np.zeros((rows.max(initial=-1) + 1, maps.shape[1]))  # (P, N)
+    for row, each in zip(rows, maps, strict=True):
+        together[row] += each
+    before = torch.from_numpy(np.ascontiguousarray(together.T)).to(device)  # (N, P)
     weights = power_weights(steps, tolerance)
     total, now = weights[0] * before, transition @ before
     for order, weight in enumerate(weights[1:], start=1):
@@ -138,7 +148,29 @@ def walk(
             before, now = now, before.addmm_(transition, now, beta=-1, alpha=2)
         if weight > 0:
             total.add_(now, alpha=weight)
-    return total.T.reshape(masks.shape).float().cpu().numpy()
+    walked = total.T.float().cpu().numpy()  # (P, N)
+    own = [walked[row] * each[pieces] for row, each in zip(rows, inside, strict=True)]
+    return np.stack(own).reshape(masks.shape) if own else masks.astype(np.float32)
+
+
+def shared_rows(maps: Map, pieces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A row for each of K maps (K, N), none of which shares a piece with another map of its row, and (K, C) which pieces it has.
+
+    pieces: (N,) from 0 to C - 1.
+
+    >>> shared_rows(np.array([[1, 0, 0], [0, 1, 1], [0, 0, 1]], np.float32), np.array([0, 1, 1]))[0]
+    array([0, 0, 1])
+    """
+    inside = np.zeros((len(maps), int(pieces.max()) + 1), bool)
+    rows = np.zeros(len(maps), np.int64)
+    taken = np.zeros_like(inside)  # a row's pieces
+    used = 0
+    for number, each in enumerate(maps):
+        inside[number, pieces[each != 0]] = True
+        row = (taken[: used + 1] & inside[number]).any(axis=1).argmin()  # the first one free, or the next
+        taken[row] |= inside[number]
+        rows[number], used = row, max(used, row + 1)
+    return rows, inside
 
 
 def walk_device(device: torch.device) -> torch.device:

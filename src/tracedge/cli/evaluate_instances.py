@@ -182,6 +182,7 @@ def _comparison(
     from tracedge.proposals.from_features import Proposer
     from tracedge.rivals import canny_edges
     from tracedge.segmentation import SegmentSettings
+    from tracedge.walk import walk_device
 
     found: dict[str, ProposalsOf] = {}
     said: dict[str, object] = {}
@@ -195,7 +196,7 @@ def _comparison(
     edges: dict[str, EdgesOf] = {"Canny": canny_edges} if rivals else {}
     edges["our"] = lambda image: predictor(image).edges
     settings = SegmentSettings()
-    return Comparison(edges, found, settings), {
+    return Comparison(edges, found, settings, walk_device(predictor.device)), {
         "edges": predictor.provenance,
         "proposals": said,
         "segment": asdict(settings),

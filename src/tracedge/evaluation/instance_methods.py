@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tracedge.errors import DataError
@@ -25,12 +26,13 @@ class Comparison:
 
     edges: name of whose edges -> image (H, W, 3) -> float32 (H, W) in [0, 1]. proposals: name -> masks of an image. settings: of
     propagation and of masks from edges, the same for everybody's edges. All masks are kept, unsure and overlapping ones too:
-    the scores rank them.
+    the scores rank them. device: where the walk of the propagation is done: the CPU or CUDA.
     """
 
     edges: Mapping[str, EdgesOf]
     proposals: Mapping[str, ProposalsOf]
     settings: SegmentSettings
+    device: str | torch.device = "cpu"
 
     def __call__(self, sample: LabelledInstances) -> dict[str, Instances]:
         if sample.image is None:
@@ -42,7 +44,9 @@ class Comparison:
         for name, proposals_of in self.proposals.items():
             found[name] = proposals_of(sample)
             for whose, theirs in edges.items():
-                found[f"{name} + BGP, {whose} edges"] = segment(theirs, found[name], settings, regions=regions[whose])
+                found[f"{name} + BGP, {whose} edges"] = segment(
+                    theirs, found[name], settings, regions=regions[whose], device=self.device
+                )
         for whose, theirs in edges.items():
             found[f"straight from {whose} edges"] = segment(theirs, None, settings, regions=regions[whose])
         return found
