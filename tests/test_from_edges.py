@@ -7,7 +7,7 @@ from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances, pairwise_iou
 from tracedge.metrics.edges import instance_boundaries
-from tracedge.objectness import strongest_split
+from tracedge.objectness import gap_shares, strongest_split
 from tracedge.proposals.from_edges import (
     FromEdgesSettings,
     best_disjoint,
@@ -75,6 +75,36 @@ def test_a_speck_inside_speaks_less_against_an_object_than_a_line_through_it():
         splits.append(strongest_split(each, each.areas)[whole])
     assert splits[1] < 0.7 * splits[0]
     assert strongest_split(regions, regions.areas, 0.0) == pytest.approx(regions.levels())
+
+
+def disc(row, column, radius=20):
+    rows, columns = np.indices((100, 100))
+    return (rows - row) ** 2 + (columns - column) ** 2 <= radius**2
+
+
+def test_ground_between_objects_is_cut_out_by_several_and_what_lies_behind_one_is_not():
+    four = np.stack([disc(row, column) for row in (29, 70) for column in (29, 70)])
+    between = np.zeros((100, 100), bool)
+    between[29:71, 29:71] = True
+    between &= ~four.any(axis=0)
+    shares = gap_shares(np.concatenate((four, between[None])))
+    assert shares[:4].tolist() == [0] * 4
+    assert shares[4] > 0.4
+    behind = disc(50, 70) & ~disc(50, 40)
+    assert gap_shares(np.stack((disc(50, 40), behind))).tolist() == [0, 0]
+
+
+def test_ground_closed_in_by_objects_comes_after_them():
+    labels = np.zeros((100, 100), np.int32)
+    for number, (row, column) in enumerate(((29, 29), (29, 70), (70, 29), (70, 70)), start=1):
+        labels[disc(row, column, 21)] = number
+    edges = instance_boundaries(labels).astype(np.float32)
+    found, plain = instances_from_edges(edges), instances_from_edges(edges, FromEdgesSettings(gaps=0))
+    between = [int(np.flatnonzero(each.masks[:, 50, 50])[0]) for each in (found, plain)]
+    assert between[0] >= 4
+    assert found.scores[between[0]] < 0.7 * plain.scores[between[1]]
+    discs = pairwise_iou(Instances.from_labels(labels).masks, found.masks).argmax(axis=1)
+    assert sorted(discs) == [0, 1, 2, 3]
 
 
 def test_unlike_keeps_what_brute_force_keeps():

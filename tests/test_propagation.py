@@ -190,3 +190,27 @@ def test_masks_of_another_image_are_refused():
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         PropagationSettings(**wrong)
+
+
+def test_a_proposal_is_not_lost_to_what_grew_over_another():
+    """Two discs whose common side has a gap: what the first becomes grows over the second, and the first must not vanish."""
+    discs = np.stack([disc(120, 100, 40, (240, 280)), disc(120, 180, 40, (240, 280))])
+    edges = np.maximum(rims(discs, "inside"), rims(discs, "outside"))
+    edges[100:140, 50:70] = edges[100:140, 135:145] = 0
+    found = boundary_guided_propagation(edges, Instances(discs))
+    assert pairwise_iou(discs, found.masks).max(axis=1).min() > 0.9
+
+
+def test_a_loose_mask_leaves_no_background_behind():
+    truth = disc(80, 80, 60, (160, 160))
+    edges = np.maximum(rims(truth[None], "inside"), rims(truth[None], "outside"))
+    found = boundary_guided_propagation(edges, Instances(disc(80, 80, 70, (160, 160))[None]))
+    assert len(found) == 1
+    assert pairwise_iou(truth[None], found.masks).max() > 0.95
+
+
+def test_copies_of_a_mask_come_back_once():
+    mask = disc(50, 60, 20)
+    found = boundary_guided_propagation(np.zeros((100, 120), np.float32), Instances(np.stack([mask] * 3)))
+    assert len(found) == 1
+    assert (found.masks == mask).all()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
+from scipy.spatial import ConvexHull
+from skimage.draw import polygon2mask
 
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 from tracedge.regions import EDGE, Regions
 
 CLOSED = 2.0
@@ -99,6 +101,35 @@ def looks(
     shape = shape_factor(areas, rims, boxes[:, :2], boxes[:, 2:])
     whole = 1 - np.minimum(splits / np.maximum(contrasts, 1e-6), 1 - trust)
     return contrasts * closed**CLOSED * shape * whole * small_factor(areas, edges.size)
+
+
+def gap_shares(masks: Masks) -> NDArray[np.float64]:
+    """(K,) how much of the convex hull of each of K disjoint masks (K, H, W), the surest first, is cut out of it by surer ones.
+
+    Objects bulge into the ground between them, each from its own side. What one alone cuts out does not count, since what lies
+    behind an object looks like that as well.
+    """
+    shares = np.zeros(len(masks))
+    owner = np.full(masks.shape[1:], -1)
+    for number, mask in enumerate(masks):
+        (top, bottom), (left, right) = (
+            (lines[0], lines[-1] + 1) for lines in map(np.flatnonzero, (mask.any(1), mask.any(0)))
+        )
+        inside, owners = mask[top:bottom, left:right], owner[top:bottom, left:right]
+        hull = _hull(inside)
+        cut_out = np.bincount(owners[hull & (owners >= 0)])
+        shares[number] = (cut_out.sum() - cut_out.max(initial=0)) / hull.sum()
+        owners[inside] = number
+    return shares
+
+
+def _hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The convex hull of a mask (H, W) without empty rows: all pixels whose centres lie in that of its pixels' corners."""
+    rows = np.arange(len(mask))
+    ends = (mask.argmax(axis=1), mask.shape[1] - mask[:, ::-1].argmax(axis=1))  # of each row, the last one plus one
+    corners = np.concatenate([np.stack((rows + down, end), axis=1) for down in (0, 1) for end in ends]) - 0.5
+    outline = corners[ConvexHull(corners).vertices]
+    return polygon2mask(mask.shape, outline)
 
 
 def _contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

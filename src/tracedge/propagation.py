@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
 
 from tracedge.errors import DataError, SettingsError
-from tracedge.instances import Instances, Masks
+from tracedge.instances import Instances, Masks, pairwise_intersections, pairwise_iou
 from tracedge.objectness import SIZE, looks, strongest_split
 from tracedge.regions import Regions, closed_regions
 from tracedge.settings import check_types
@@ -93,7 +93,7 @@ def boundary_guided_propagation(
         Instances of (H, W), in the order of the proposals that they come from. Score: the proposal's (of several merged, their
         mean weighted by area); if `judge`, times the share of the mask that its fragments covered before they grew, and times how
         much it looks like an object: the mean edge along its contour, and its shape (`tracedge.objectness`). Proposals that
-        stay come last; those below `min_area` do not.
+        stay come last; those below `min_area` do not. Of judged masks that share more than `merge_iou` the best is kept.
 
     Raises:
         DataError: edges that are no map in [0, 1], or of another size than the masks.
@@ -107,14 +107,28 @@ def boundary_guided_propagation(
     if not settings.judge:
         return Instances(found.masks, found.scores, provenance)
     scores = found.scores * seeds * looks(found, edges)
-    # 5. What the edges do no better stays as it was given.
-    became = origins.T @ (scores * found.areas**SIZE)  # (K,)
+    # 5. What the edges do no better stays as it was given. What lies on another object is not what a mask became.
+    areas, given_areas = found.areas, proposals.areas
+    shared = pairwise_intersections(found.masks, proposals.masks)  # (G, K)
+    on_it = origins * shared / np.minimum(areas[:, None], given_areas)
+    became = on_it.T @ (scores * areas**SIZE)  # (K,)
     splits = strongest_split(regions, regions.counts(proposals.masks).T)[-1]
     as_given = proposals.scores * looks(proposals, edges, splits, settings.trust)
-    stays = (as_given * proposals.areas**SIZE >= became) & (proposals.areas >= max(settings.min_area, 1))
-    goes = (origins & ~stays).any(axis=1)
+    stays = (as_given * given_areas**SIZE >= became) & (given_areas >= max(settings.min_area, 1))
+    goes = (origins & ~stays).any(axis=1) & (scores > 0)
     masks = np.concatenate((found.masks[goes], proposals.masks[stays]))
-    return Instances(masks, np.concatenate((scores[goes], as_given[stays])).clip(0, 1), provenance)
+    together = Instances(masks, np.concatenate((scores[goes], as_given[stays])).clip(0, 1), provenance)
+    return together[best_of_alike(together, settings.merge_iou)]
+
+
+def best_of_alike(instances: Instances, iou: float) -> list[int]:
+    """The numbers of those whose IoU with each one of a higher score that is kept is at most `iou`, ascending."""
+    overlap = pairwise_iou(instances.masks, instances.masks)
+    kept: list[int] = []
+    for number in np.argsort(-instances.scores, kind="stable").tolist():
+        if not (overlap[number, kept] > iou).any():
+            kept.append(number)
+    return sorted(kept)
 
 
 def _propagated(

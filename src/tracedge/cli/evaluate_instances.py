@@ -186,11 +186,13 @@ def _comparison(
 
     found: dict[str, ProposalsOf] = {}
     said: dict[str, object] = {}
+    files = [Path(name).name for name in sources]
     for name, source in sources.items():
         if isinstance(source, Proposer):
             found[name] = partial(_proposed, proposer=source)
         elif source is not None:
-            found[Path(name).name] = partial(_read, source=source)
+            short = Path(name).name
+            found[short if files.count(short) == 1 else name] = partial(_read, source=source)
         said[name] = source.provenance if source is not None else name
     predictor = option.predictor(options, student=student, teacher=teacher)
     edges: dict[str, EdgesOf] = {"Canny": canny_edges} if rivals else {}

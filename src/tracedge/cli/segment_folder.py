@@ -66,7 +66,10 @@ def segment_folder(
     per_image = {name: PER_IMAGE[name] for name in PER_IMAGE if name in formats}
     if settings.overlapping:
         per_image["npz"] = NPZ  # a label map cannot hold masks that overlap
-    together = [name for name in TOGETHER if name in formats or name == "coco"]
+    # Those of earlier runs are written anew as well: their image ids and masks would be others'.
+    together = [
+        name for name, file in TOGETHER.items() if name in formats or name == "coco" or (output / file).exists()
+    ]
     jobs = find_images(paths, output=output)
     files = source if isinstance(source, MaskSource) else None
     names = {job.source: job.file for job in jobs}

@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from tracedge.errors import SettingsError
 from tracedge.instances import Instances
-from tracedge.objectness import BALANCE, CLOSED, SIZE, boxes, on_border, shape_factor, small_factor, strongest_split
+from tracedge.objectness import (
+    BALANCE,
+    CLOSED,
+    SIZE,
+    boxes,
+    gap_shares,
+    on_border,
+    shape_factor,
+    small_factor,
+    strongest_split,
+)
 from tracedge.regions import Regions, closed_regions
 from tracedge.settings import check_types
 
@@ -34,6 +44,8 @@ class FromEdgesSettings:
     of the contour that is not the image's border; extent, of area / bounding box; size, of the area, when a region is
     weighed against its parts (below 1 favours the parts); rank, of the area, when instances are ranked (small ones are
     oftener wrong).
+    gaps: power of the share of the convex hull that several surer masks do not cut out of it, where masks do not overlap: ground
+    between objects is what they bulge into.
     alternative: share of its score that a mask keeps which is no part of the best disjoint set, alike: IoU with a better mask
     from which on it is left out.
     """
@@ -49,6 +61,7 @@ class FromEdgesSettings:
     extent: float = 1.0
     size: float = SIZE
     rank: float = 0.25
+    gaps: float = 3.0
     alternative: float = 0.7
     alike: float = 0.8
 
@@ -102,8 +115,13 @@ def instances_from_edges(
     provenance = {"proposals": "edges", **asdict(settings)}
     if not len(nodes):
         return Instances.empty(regions.basins.shape, provenance)
-    masks = regions.members(nodes)[:, regions.basins]  # (K, H, W)
-    return Instances(masks, scores[nodes].clip(0, 1), provenance)
+    masks = np.take(regions.members(nodes), regions.basins, axis=1)  # (K, H, W)
+    found = Instances(masks, scores[nodes].clip(0, 1), provenance)
+    if overlapping or not settings.gaps:
+        return found
+    # 4. Ground that objects close in comes last.
+    less = (1 - gap_shares(found.masks)) ** settings.gaps
+    return Instances(found.masks, (found.scores * less).astype(np.float32), provenance).sorted()
 
 
 def _best_first(nodes: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
