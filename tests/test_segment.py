@@ -307,6 +307,16 @@ def test_evaluate_instances_scores_files_and_ways(scenes, segmented, tmp_path):
         assert row in result.output
 
 
+def test_two_files_of_one_name_are_two_rows(scenes, segmented, tmp_path):
+    other = tmp_path / "instances.json"
+    other.write_bytes((segmented / "instances.json").read_bytes())
+    both = ("--proposals", segmented / "instances.json", "--proposals", other)
+    result = run("evaluate", "instances", "--truth", scenes, *both, "--limit", 1, "--no-rivals")
+    assert result.exit_code == 0, result.output
+    rows = [line.split("|")[2].strip() for line in result.output.splitlines() if "instances.json" in line]
+    assert rows.count(str(other)) == rows.count(str(segmented / "instances.json")) == 1
+
+
 def test_the_truth_scores_one_as_coco_too(scenes, tmp_path):
     from tracedge.export.coco import write_coco
 

@@ -77,6 +77,15 @@ def test_photos_of_a_run_with_fewer_formats_are_gathered_too(tmp_path, more):
     assert {entry["image_id"] for entry in json.loads((tmp_path / "masks/results.json").read_text())} == {1, 2, 3, 4}
 
 
+def test_files_of_all_photos_are_of_the_same_photos_whichever_formats_the_last_run_wrote(tmp_path, photos):
+    run("segment", "photos", "-o", "masks", "--format", "results", "--format", "label-studio")
+    Image.new("RGB", HW[::-1]).save(photos / "a0.png")  # between the others: their numbers change
+    run("segment", "photos", "-o", "masks")
+    assert names("masks/instances.json") == ["a.png", "a0.png", "b.png", "sub/c.png"]
+    assert {entry["image_id"] for entry in json.loads((tmp_path / "masks/results.json").read_text())} == {1, 2, 3, 4}
+    assert len(json.loads((tmp_path / "masks/label_studio.json").read_text())) == 4
+
+
 def test_a_photo_whose_label_map_is_gone_is_not_gathered(tmp_path):
     run("segment", "photos", "-o", "masks")
     (tmp_path / "masks" / "a.instances.png").unlink()
