@@ -121,9 +121,11 @@ def test_a_source_says_which_images_it_knows(tmp_path):
 def test_unknown_input_is_refused_and_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("no masks")
     (tmp_path / "empty" / "a").mkdir(parents=True)
-    for path in (tmp_path / "notes.txt", tmp_path / "empty", tmp_path / "missing"):
+    for path in (tmp_path / "notes.txt", tmp_path / "empty"):
         with pytest.raises(DataError, match=r"holds no masks: looked for a COCO \.json.*label PNGs.*npz.*binary PNGs"):
             find_masks(path)
+    with pytest.raises(DataError, match="does not exist"):
+        find_masks(tmp_path / "missing")
 
 
 def test_several_kinds_and_several_of_one_name_are_refused(tmp_path):

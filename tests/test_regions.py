@@ -77,3 +77,8 @@ def test_shares_are_means_over_basins():
 def test_what_is_no_edge_map_is_refused(edges):
     with pytest.raises(DataError, match="float map"):
         closed_regions(edges)
+
+
+def test_values_outside_of_an_edge_map_are_named():
+    with pytest.raises(DataError, match=r"0\.\.7"):
+        closed_regions(np.array([[0, 7]], np.float32))

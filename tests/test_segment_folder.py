@@ -86,6 +86,16 @@ def test_files_of_all_photos_are_of_the_same_photos_whichever_formats_the_last_r
     assert len(json.loads((tmp_path / "masks/label_studio.json").read_text())) == 4
 
 
+def test_min_score_says_what_is_left_out(tmp_path):
+    run("segment", "photo.png", "-o", "all", "--min-score", 0)
+    scores = json.loads((tmp_path / "all/manifest.jsonl").read_text())["scores"]
+    run("segment", "photo.png", "-o", "best", "--min-score", scores[0])
+    assert json.loads((tmp_path / "best/manifest.jsonl").read_text())["scores"] == [
+        score for score in scores if score >= scores[0]
+    ]
+    assert "min_score" in refused("segment", "photo.png", "-o", "none", "--min-score", 2)
+
+
 def test_a_photo_whose_label_map_is_gone_is_not_gathered(tmp_path):
     run("segment", "photos", "-o", "masks")
     (tmp_path / "masks" / "a.instances.png").unlink()

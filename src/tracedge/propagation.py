@@ -20,7 +20,7 @@ from scipy.ndimage import label, maximum_filter
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, Masks, pairwise_intersections, pairwise_iou
 from tracedge.objectness import SIZE, looks, strongest_split
-from tracedge.regions import Regions, closed_regions
+from tracedge.regions import Regions, checked_map, closed_regions
 from tracedge.settings import check_types
 from tracedge.walk import max_pooled, mean_pooled, walk
 
@@ -101,6 +101,7 @@ def boundary_guided_propagation(
     settings = settings or PropagationSettings()
     if edges.shape != proposals.shape:
         raise DataError(f"edges are {edges.shape}, masks {proposals.shape} (rows, columns): they must be of one image.")
+    edges = checked_map(edges)
     provenance = dict(proposals.settings) | {"propagation": asdict(settings)}
     regions = regions or closed_regions(edges)
     found, origins, seeds = _propagated(edges, proposals, settings, regions, device)

@@ -141,14 +141,26 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     >>> int(closed_regions(wall).at_level(0.5).max()) + 1
     2
     """
-    is_map = edges.ndim == 2 and edges.dtype.kind == "f" and edges.size > 0
-    if not (is_map and edges.min() >= 0 and edges.max() <= 1):
-        raise DataError(f"closed regions are those of a float map (H, W) in [0, 1], got {edges.dtype} {edges.shape}.")
+    edges = checked_map(edges)
     basins, ridges = _basins(edges)
     areas = np.bincount(basins.ravel())
     pairs, borders = _borders(basins, edges)
     merges, strengths, contours = _merge_weakest_first(areas, pairs, borders)
     return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], ridges)
+
+
+def checked_map(edges: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """The edge map as float32.
+
+    Raises:
+        DataError: no finite float map (H, W) in [0, 1].
+    """
+    if not (edges.ndim == 2 and edges.dtype.kind == "f" and edges.size):
+        raise DataError(f"edges are a float map (H, W) in [0, 1], got {edges.dtype} {edges.shape}.")
+    least, largest = float(edges.min()), float(edges.max())
+    if not (least >= 0 and largest <= 1):  # a nan fails both
+        raise DataError(f"edges are a float map (H, W) in [0, 1], got values in {least:g}..{largest:g}.")
+    return edges.astype(np.float32, copy=False)
 
 
 def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -157,7 +169,7 @@ def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.b
     A pixel on the ridge between two goes to the one on its left or above it: an edge map marks the last pixel of an object, as
     `tracedge.metrics.edges.instance_boundaries` does.
     """
-    smooth = gaussian_filter(edges.astype(np.float32), _SMOOTHING, mode="nearest")
+    smooth = gaussian_filter(edges, _SMOOTHING, mode="nearest")
     # Ground falls away from the edges, so that a narrow gap in one is a saddle, and its two sides are two basins.
     faint = smooth > _FAINT
     distance = distance_transform_edt(~faint) if faint.any() else np.full(edges.shape, _FAR)

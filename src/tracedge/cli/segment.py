@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -24,6 +25,9 @@ def segment(
     crf: Crf = True,
     image_ids: ImageIds = None,
     bgp: Annotated[bool, typer.Option(help="Cut, grow and merge proposals by the edges.")] = True,
+    min_score: Annotated[
+        float | None, typer.Option(help="Masks straight from edges: leave out what is less sure, 0 to 1 [0.14].")
+    ] = None,
     formats: Formats = None,
     overlapping: Overlapping = False,
     backbone: option.BackboneOrNone = None,
@@ -50,12 +54,13 @@ def segment(
     options = option.PredictorOptions(
         backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
+    settings = SegmentSettings(bgp=bgp, overlapping=overlapping)
     segment_folder(
         paths,
         output,
         source,
         lambda: option.predictor(options, student=student, teacher=teacher),
-        SegmentSettings(bgp=bgp, overlapping=overlapping),
+        settings if min_score is None else replace(settings, min_score=min_score),
         formats=formats or [],
         batch_size=batch_size,
         force=force,

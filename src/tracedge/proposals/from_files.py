@@ -136,6 +136,8 @@ def find_masks(
         return _of_coco(path, read_coco(path, images, max_pixels=max_pixels))
     if images is not None:
         raise DataError(f"{path} is no COCO file: images are for COCO results only.")
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
     if path.is_file():
         files = [path] if path.suffix.lower() in (".png", ".npz") else []
         suffix = path.suffix.lower()
