@@ -39,9 +39,9 @@ class Regions:
 
     basins: int32 (H, W), the number 0..B-1 of each pixel's basin. areas: (B,) pixels. merges: int (M, 2), the two nodes that
     merge m makes into node B + m; basins are the nodes 0..B-1. M = B - 1: the last node is the whole image. strengths: (M,) mean
-    edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the
-    whole contour of each node, the image's own border apart; closed: (B + M,) the share of that contour on an edge.
-    ridges: bool (H, W), pixels that a basin was given although they lie between two.
+    edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the whole contour of each node,
+    the image's own border apart; closed: (B + M,) the share of that contour on an edge. ridges: bool (H, W), pixels that a basin
+    was given although they lie between two.
     """
 
     basins: NDArray[np.int32]
@@ -57,9 +57,8 @@ class Regions:
         count = len(self.areas)
         top, kept_apart = self.parents(), self.levels() >= level
         kept_apart[:count] = False
-        tops = np.where(
-            kept_apart[top], np.arange(len(top)), top
-        ).tolist()  # merges at this level or above do not happen
+        # Merges at this level or above do not happen.
+        tops = np.where(kept_apart[top], np.arange(len(top)), top).tolist()
         for node in range(len(tops) - 1, -1, -1):  # a parent's number is larger than its children's
             tops[node] = tops[tops[node]]
         return np.unique(tops[:count], return_inverse=True)[1]
