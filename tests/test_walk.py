@@ -122,3 +122,7 @@ def test_maps_in_pieces_that_edges_close_walk_together_and_come_out_as_alone():
     number[10:] += np.arange(30) >= 10
     rows, _ = shared_rows((maps * (edges < 1)).reshape(4, -1), number.ravel())
     assert rows.tolist() == [0, 0, 0, 1]
+
+
+def test_no_maps_walk_nowhere():
+    assert walk(np.zeros((5, 6), np.float32), np.zeros((0, 5, 6), np.float32)).shape == (0, 5, 6)

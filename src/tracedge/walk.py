@@ -133,7 +133,7 @@ def walk(
     affinity, sums = transition_matrix(edges, radius, beta)
     starts, columns, values = affinity.crow_indices(), affinity.col_indices(), affinity.values()
     transition = _csr(starts, columns, values / sums.repeat_interleave(starts.diff())).to(device)
-    maps = masks.reshape(len(masks), -1)  # (K, N)
+    maps = masks.reshape(len(masks), edges.size)  # (K, N)
     graph = csr_array((values.numpy(), columns.numpy(), starts.numpy()), tuple(affinity.shape))
     pieces = connected_components(graph, directed=False)[1]  # (N,)
     rows, inside = shared_rows(maps, pieces)
