@@ -1,6 +1,7 @@
 """Photos to instances: from Python and from the command line, resumable, named errors, equal bytes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,15 @@ def test_two_files_of_one_name_are_two_rows(scenes, segmented, tmp_path):
     assert result.exit_code == 0, result.output
     rows = [line.split("|")[2].strip() for line in result.output.splitlines() if "instances.json" in line]
     assert rows.count(str(other)) == rows.count(str(segmented / "instances.json")) == 1
+
+
+def test_a_data_set_that_is_done_is_in_the_report_though_the_next_one_fails(scenes, segmented, tmp_path):
+    broken, report = tmp_path / "broken", tmp_path / "report.json"
+    shutil.copytree(scenes, broken)
+    next((broken / "masks").iterdir()).write_bytes(b"no picture")
+    done = run("evaluate", "instances", "--truth", scenes, "--truth", broken, "--pred", segmented, "--json", report)
+    assert done.exit_code != 0
+    assert [row["truth"] for row in json.loads(report.read_text())["rows"]] == [str(scenes)]
 
 
 def test_the_truth_scores_one_as_coco_too(scenes, tmp_path):

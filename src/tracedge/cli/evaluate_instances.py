@@ -99,18 +99,17 @@ def instances(
                 _refuse_missing(found, names, missing_empty)
         methods, said = _comparison(options, student, teacher, sources, rivals)
         settings |= said
-    # 2. One data set after the other.
+    # 2. One data set after the other; what is done is in the report, should the next one fail.
     rows = []
     with Progress(console=Console(stderr=True), transient=True) as bar:
         for name, labelled in sets.items():
             task = bar.add_task(name, total=len(labelled.names))
             rows += evaluate_instances(labelled.samples, methods, name, partial(bar.advance, task))
-    # 3. The report.
+            if json_file is not None:
+                with atomic_path(json_file) as temporary:
+                    report = instances_json(rows, provenance() | settings, PREDICTION if pred else None)
+                    temporary.write_text(report, encoding="utf-8")
     typer.echo(instances_markdown(rows))
-    if json_file is not None:
-        with atomic_path(json_file) as temporary:
-            report = instances_json(rows, provenance() | settings, PREDICTION if pred else None)
-            temporary.write_text(report, encoding="utf-8")
 
 
 def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: bool) -> None:
