@@ -127,9 +127,11 @@ def disc(row, column, radius, image_hw=(100, 120)):
 
 @pytest.mark.parametrize("where", ["inside", "outside"])
 @pytest.mark.parametrize("radius", [10, 20])
-def test_outlines_are_exact_on_whichever_side_of_them_the_edge_is(where, radius):
+@pytest.mark.parametrize("strength", [0.4, 1])
+def test_outlines_are_exact_on_whichever_side_of_them_the_edge_is(where, radius, strength):
     truth = np.stack([disc(50, 30, radius), disc(50, 31 + 2 * radius, radius)])
-    found = boundary_guided_propagation(rims(truth, where), Instances(truth.any(axis=0)[None]))
+    edges = rims(truth, where) * np.float32(strength)
+    found = boundary_guided_propagation(edges, Instances(truth.any(axis=0)[None]))
     assert len(found) == 2
     assert pairwise_iou(truth, found.masks).max(axis=1).min() > 0.95
 

@@ -33,28 +33,26 @@ class PropagationSettings:
 
     separate: what an edge cuts. "regions": masks are cut along the borders of closed regions, which bridges gaps of an edge;
     "components": connected components of what is below `level`, the paper's. level: edges of this strength cut, in [0, 1].
-    barrier: edges of this strength let nothing through, and weaker ones less in proportion. grid: pixels to a cell of the walk,
-    a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta:
+    grid: pixels to a cell of the walk, a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta:
     how much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for speed. keep: a region
-    belongs to a mask where the walk left more than this share of the mask's largest value. merge_iou: masks that overlap
-    more are one. min_area: smaller fragments and masks are dropped, in pixels. min_seed: so are masks grown from less than
-    this share of them. judge: whether scores say how good a mask looks, and a proposal stays that looks better than what it
-    became; otherwise scores are the proposals' own, and all of them are propagated, as in the paper. trust: share of its looks
-    that a proposal keeps however strong the edges are that cut it through.
+    belongs to a mask where the walk left more than this share of the mask's largest value. min_seed: and in which it left at
+    least this much; masks grown from a smaller share of them are dropped. merge_iou: masks that overlap more are one.
+    min_area: smaller fragments and masks are dropped, in pixels. judge: whether scores say how good a mask looks, and a proposal
+    stays that looks better than what it became; otherwise scores are the proposals' own, and all of them are propagated, as in
+    the paper. trust: share of its looks that a proposal keeps however strong the edges are that cut it through.
     """
 
     separate: Literal["regions", "components"] = "regions"
     level: float = 0.15
-    barrier: float = 0.5
     grid: int = 4
     radius: float = 5.0
     beta: float = 10.0
     steps: int = 256
     tolerance: float = 1e-5
     keep: float = 0.5
+    min_seed: float = 0.1
     merge_iou: float = 0.5
     min_area: int = 64
-    min_seed: float = 0.1
     judge: bool = True
     trust: float = 0.5
 
@@ -64,10 +62,8 @@ class PropagationSettings:
         check_types(self)
         if min(self.level, self.beta, self.keep, self.merge_iou, self.min_area, self.min_seed, self.trust) < 0:
             raise SettingsError(f"no setting of the propagation is below 0, got {self}")
-        if min(self.grid, self.steps, self.radius) < 1 or min(self.tolerance, self.barrier) <= 0:
-            raise SettingsError(
-                "grid, steps and radius of the propagation are at least 1, tolerance and barrier above 0"
-            )
+        if min(self.grid, self.steps, self.radius) < 1 or self.tolerance <= 0:
+            raise SettingsError("grid, steps and radius of the propagation are at least 1, tolerance above 0")
         if max(self.level, self.keep, self.merge_iou, self.min_seed, self.trust) > 1:
             raise SettingsError("level, keep, merge_iou, min_seed and trust of the propagation lie in [0, 1]")
 
@@ -162,7 +158,7 @@ def _grown(
     fragments: Masks, edges: Edges, regions: Regions, settings: PropagationSettings, device: str | torch.device
 ) -> NDArray[np.bool_]:
     """(F, B) the basins in which each of F fragments (F, H, W) ends up."""
-    cells = max_pooled(np.minimum(edges / settings.barrier, 1), settings.grid)  # (h, w)
+    cells = max_pooled(edges, settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
     different, which = distinct(seeds)
     grown = walk(
@@ -175,7 +171,8 @@ def _grown(
         device=device,
     )[which]  # (F, h, w)
     within = regions.shares(grown)  # (F, B)
-    members = within > settings.keep * np.maximum(within.max(axis=1, keepdims=True), 1e-6)
+    most = within.max(axis=1, keepdims=True)
+    members = (within > settings.keep * most) & (within >= settings.min_seed)
     lost = ~members.any(axis=1)  # narrow ones, with an edge in each of their cells
     members[lost] = 2 * regions.counts(fragments[lost]) > regions.areas
     return members
