@@ -45,8 +45,8 @@ class SegmentSettings:
 
     bgp: whether proposals are cut, grown and merged by the edges. overlapping: keep masks that overlap, straight from edges also
     a heap and the coins in it; otherwise each pixel goes to one mask. min_score: what is less sure, of masks straight from
-    edges, is left out. max_side: edges larger than this, in
-    pixels, are made smaller before masks are made of them, and the masks larger again. from_edges, propagation: of the two.
+    edges, is left out. max_side: edges larger than this, in pixels, are made smaller before masks are made of them, and the
+    masks larger again. from_edges, propagation: of the two.
     """
 
     bgp: bool = True
