@@ -17,7 +17,7 @@ SOURCE = Path(tracedge.__file__).parent
 # The path of the data. A room may import from its own and from earlier ones.
 PATH = [
     {"errors"},
-    {"atomic", "tensors", "settings"},
+    {"atomic", "tensors", "settings", "jsonlines"},
     {"checkpoints"},
     {"fit", "images", "tiling", "maps", "instances"},
     {"export", "jobs", "locking", "manifest", "batching", "runs"},

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from tracedge.errors import RunError
-from tracedge.manifest import Manifest, encode
+from tracedge.jsonlines import encode
+from tracedge.manifest import Manifest
 
 
 def entry(name: str) -> bytes:

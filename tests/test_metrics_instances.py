@@ -14,7 +14,7 @@ from scipy.ndimage import binary_erosion
 from tracedge.errors import DataError
 from tracedge.export.coco import coco_records
 from tracedge.instances import Instances, pairwise_iou
-from tracedge.metrics.instances import InstanceScores
+from tracedge.metrics.instances import InstanceScores, score_instances
 from tracedge.metrics.touching import separated, touching_pairs
 
 
@@ -28,7 +28,7 @@ def boxes(*corners, shape=(60, 80)):
 def scored(*images, **keywords):
     scores = InstanceScores()
     for labels, found in images:
-        scores.add(Instances.from_labels(labels), found, **keywords)
+        scores.add(score_instances(Instances.from_labels(labels), found, **keywords))
     return scores.compute()
 
 
@@ -155,7 +155,7 @@ def test_boundary_ap_is_that_of_the_boundary_iou(shift):
 
 def test_a_prediction_of_another_size_is_refused():
     with pytest.raises(DataError, match="rows, columns"):
-        InstanceScores().add(Instances.empty((4, 5)), Instances.empty((5, 4)))
+        score_instances(Instances.empty((4, 5)), Instances.empty((5, 4)))
 
 
 def test_touching_is_eight_pixels_within_two():

@@ -5,18 +5,14 @@ The last line of an output counts. A kill may tear the line that was being writt
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from tracedge.errors import RunError
 from tracedge.jobs import folded
+from tracedge.jsonlines import append, read_and_mend
 
 _REQUIRED = frozenset({"file", "output", "content_hash", "settings_hash", "status", "error"})
 
@@ -42,7 +38,7 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.last: dict[str, dict[str, Any]] = {}
-        for entry in _read_and_mend(path):
+        for entry in _entries(path):
             self.last[folded(entry["output"])] = entry
         self._stream = path.open("ab", buffering=0)  # unbuffered: a line is one write, whole or not there
 
@@ -55,40 +51,19 @@ class Manifest:
         self._stream.close()
 
     def append(self, line: bytes) -> None:
-        """Add a line that `encode` made; it is on the disk when this returns.
+        """Add a line that `jsonlines.encode` made; it is on the disk when this returns.
 
         Raises:
             OSError: the line could not be written in full; the next run cuts off what was.
         """
-        if self._stream.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "the disk is full", str(self.path))
-        os.fsync(self._stream.fileno())
+        append(self._stream, line)
         entry = json.loads(line)
         self.last[folded(entry["output"])] = entry
 
 
-def encode(entry: Mapping[str, object]) -> bytes:
-    """The line of an entry, with its newline; numpy's scalars become numbers.
-
-    Raises:
-        TypeError, ValueError: a value that JSON cannot hold, a nan included.
-    """
-    return json.dumps(dict(entry), sort_keys=True, allow_nan=False, default=_plain).encode() + b"\n"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be written to a manifest, expected JSON's types")
-
-
-def _read_and_mend(path: Path) -> list[dict[str, Any]]:
-    content = path.read_bytes() if path.exists() else b""
-    *lines, torn = content.split(b"\n")
-    if torn:
-        os.truncate(path, len(content) - len(torn))
+def _entries(path: Path) -> list[dict[str, Any]]:
     entries = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_and_mend(path), start=1):
         entry = _parsed(line)
         if entry is None:
             raise RunError(

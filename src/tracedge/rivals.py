@@ -3,6 +3,7 @@
 None of them knows objects from texture; they are the floor of the benchmark.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,6 +103,15 @@ class FolderOfEdges:
             raise DataError(
                 f"{self.folder} has no edges for {len(missing)} images, neither {missing[0]}.edges.png nor {missing[0]}.png."
             )
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the names and contents of its PNGs."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.glob("*.png")):
+            digest.update(f"{path.name}\0".encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()[:16]
 
     def _path_of(self, stem: str) -> Path | None:
         names = (f"{stem}.edges.png", f"{stem}.png")

@@ -29,8 +29,9 @@ from tracedge.atomic import atomic_path, is_temporary
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
 from tracedge.errors import RunError, SettingsError
 from tracedge.jobs import Job, find_images, folded, output_name, refuse_collisions
+from tracedge.jsonlines import encode
 from tracedge.locking import exclusive
-from tracedge.manifest import Manifest, encode
+from tracedge.manifest import Manifest
 from tracedge.maps import settings_hash
 
 __all__ = ["FolderRun", "Job", "RunSummary", "find_images"]

@@ -1,6 +1,5 @@
 """``tracedge evaluate``: scores against a truth, as a table and as JSON. Parsing and printing only."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from tracedge import __version__
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
     from tracedge.rivals import FolderOfEdges
     from tracedge.student.predictor import EdgePredictor
@@ -77,7 +75,9 @@ def edges(
 ) -> None:
     """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
     from tracedge.datasets.folder import FolderDataset
-    from tracedge.evaluation.edges import report_json
+    from tracedge.evaluation.edges import evaluate_edges, report_json
+    from tracedge.evaluation.journal import journal_beside
+    from tracedge.metrics.edges import STANDARD
     from tracedge.rivals import FolderOfEdges
     from tracedge.student.files import SHIPPED
 
@@ -102,19 +102,40 @@ def edges(
             raise SettingsError("There is nothing to score: give --pred or --backbone, or leave --no-rivals out.")
     except TracedgeError as error:
         _stop(error, code=2)
+    suppressed = [name for name in predictors if name != "canny"] if nms else []
+    protocol = replace(STANDARD, thin_truth=False, ignore_margin=0.0) if as_written else STANDARD
+    protocol = replace(protocol, thresholds=thresholds)
+    settings = provenance() | {"predictions": str(pred) if pred else None}
+    settings["predictors"] = {name: model.provenance for name, model in models.items()}
+    counted = settings | {"protocol": vars(protocol), "nms": suppressed, "names": list(predictors)}
+    counted["images"] = {name: [sample.stem for sample in dataset] for name, dataset in datasets.items()}
+    counted["content"] = FolderOfEdges(pred).fingerprint() if pred else None
     rows = []
-    for name, dataset in datasets.items():
-        try:
-            found = _evaluate_with_bar(dataset, predictors, thresholds, workers, nms, as_written)
-        except TracedgeError as error:
-            _stop(error, code=1)
-        Console().print(_table(name, found))
-        rows += [replace(row, truth=name) for row in found]
-    if json_file is not None:
-        settings = provenance() | {"predictions": str(pred) if pred else None}
-        settings["predictors"] = {name: model.provenance for name, model in models.items()}
-        with atomic_path(json_file) as temporary:
-            temporary.write_text(report_json(rows, settings, PREDICTION if pred else None), encoding="utf-8")
+    try:
+        with (
+            journal_beside(json_file, counted) as journal,
+            Progress(console=Console(stderr=True), transient=True) as bar,
+        ):
+            for name, dataset in datasets.items():
+                task = bar.add_task(name, total=len(dataset) * len(predictors))
+                found = evaluate_edges(
+                    dataset,
+                    predictors,
+                    thresholds,
+                    workers,
+                    partial(_move, bar, task),
+                    nms=suppressed,
+                    protocol=protocol,
+                    journal=journal,
+                    truth=name,
+                )
+                Console().print(_table(name, found))
+                rows += found
+            if json_file is not None:
+                with atomic_path(json_file) as temporary:
+                    temporary.write_text(report_json(rows, settings, PREDICTION if pred else None), encoding="utf-8")
+    except TracedgeError as error:
+        _stop(error, code=1)
 
 
 @app.command()
@@ -229,30 +250,8 @@ def provenance() -> dict[str, object]:
     return {"tracedge": __version__, "python": platform.python_version(), "packages": packages, "machine": machine}
 
 
-def _evaluate_with_bar(
-    dataset: "FolderDataset",
-    predictors: "Mapping[str, EdgePredictorLike | FolderOfEdges]",
-    thresholds: int,
-    workers: int,
-    nms: bool,
-    as_written: bool,
-) -> "list[EdgeRow]":
-    from tracedge.evaluation.edges import evaluate_edges
-    from tracedge.metrics.edges import STANDARD
-
-    suppressed = [name for name in predictors if name != "canny"] if nms else ()
-    protocol = replace(STANDARD, thin_truth=False, ignore_margin=0.0) if as_written else STANDARD
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=len(dataset) * len(predictors))
-        return evaluate_edges(
-            dataset,
-            predictors,
-            thresholds,
-            workers,
-            lambda done, _: bar.update(task, completed=done),
-            nms=suppressed,
-            protocol=protocol,
-        )
+def _move(bar: Progress, task: TaskID, done: int, _: int) -> None:
+    bar.update(task, completed=done)
 
 
 def _table(name: str, rows: "list[EdgeRow]") -> Table:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,15 +14,13 @@ from rich.progress import Progress
 from tracedge.atomic import atomic_path
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluate import PREDICTION, JsonFile, Limit, provenance
-from tracedge.cli.proposal_options import Crf, Features, ImageIds, masks_from, proposals_from
+from tracedge.cli.instance_methods import FromFile, FromModel
+from tracedge.cli.proposal_options import Crf, Features, ImageIds
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from tracedge.evaluation.instance_methods import Comparison, ProposalsOf
-    from tracedge.evaluation.instances import LabelledInstances, Methods
-    from tracedge.instances import Instances
-    from tracedge.proposals.from_features import Proposer
+    from tracedge.evaluation.instances import Methods
     from tracedge.proposals.from_files import MaskSource
 
 
@@ -54,6 +51,7 @@ def instances(
     local_files_only: option.LocalFilesOnly = False,
     json_file: JsonFile = None,
     limit: Limit = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with a model of its own.")] = 1,
     rivals: Annotated[bool, typer.Option(help="Canny's edges beside ours.")] = True,
     max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
@@ -69,6 +67,7 @@ def instances(
         labelled_coco,
         labelled_folder,
     )
+    from tracedge.evaluation.journal import journal_beside
     from tracedge.export.coco_reader import is_results
     from tracedge.proposals.from_files import MaskSource
 
@@ -83,31 +82,42 @@ def instances(
         for path in truth
     }
     names = [name for labelled in sets.values() for name in labelled.names]
-    methods: Methods
     settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
+    ways: FromFile | FromModel
     if pred is not None:
-        source = masks_from(pred, image_ids or (of_truth if is_results(pred) else None), max_pixels)
+        ways = FromFile(pred, image_ids or (of_truth if is_results(pred) else None), max_pixels)
+        source = ways.source()
         _refuse_missing(source, names, missing_empty)
-        methods = partial(_predicted, source=source)
+        settings["masks"] = source.provenance
+        here: Methods = ways.methods()
     else:
         options = option.PredictorOptions(
             backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
         )
-        sources = _sources(proposals or [], features, crf, options, image_ids, max_pixels)
+        asked = tuple(proposals or [])
+        ways = FromModel(options, student, teacher, asked, features, crf, image_ids, rivals, max_pixels)
+        sources = ways.sources()
         for found in sources.values():
             if isinstance(found, MaskSource):
                 _refuse_missing(found, names, missing_empty)
-        methods, said = _comparison(options, student, teacher, sources, rivals)
+        here, said = ways.comparison(sources)
         settings |= said
-    # 2. One data set after the other; what is done is in the report, should the next one fail.
+    make = ways.methods if workers > 1 else lambda: here
+    # 2. One data set after the other; what is done is in the report and the journal, should anything fail.
     rows = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    settings |= provenance()
+    images = {name: list(labelled.names) for name, labelled in sets.items()}
+    with (
+        journal_beside(json_file, settings | {"images": images}) as journal,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
         for name, labelled in sets.items():
             task = bar.add_task(name, total=len(labelled.names))
-            rows += evaluate_instances(labelled.samples, methods, name, partial(bar.advance, task))
+            on_image = partial(bar.advance, task)
+            rows += evaluate_instances(labelled.samples, make, name, on_image, workers=workers, journal=journal)
             if json_file is not None:
                 with atomic_path(json_file) as temporary:
-                    report = instances_json(rows, provenance() | settings, PREDICTION if pred else None)
+                    report = instances_json(rows, settings, PREDICTION if pred else None)
                     temporary.write_text(report, encoding="utf-8")
     typer.echo(instances_markdown(rows))
 
@@ -122,83 +132,3 @@ def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: boo
     if not missing_empty:
         raise SettingsError(f"{said}: add them, or count them as images without masks by --missing-empty.")
     typer.echo(f"{said}: they count as images without masks.", err=True)
-
-
-def _predicted(sample: LabelledInstances, source: MaskSource) -> dict[str, Instances]:
-    return {PREDICTION: _read(sample, source)}
-
-
-def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
-    """Its masks; none where the source does not know it, which was refused before unless it was asked for."""
-    from tracedge.instances import Instances
-
-    if sample.name not in source:
-        return Instances.empty(sample.objects.shape)
-    return source.read(sample.name, sample.objects.shape)
-
-
-def _proposed(sample: LabelledInstances, proposer: Proposer) -> Instances:
-    assert sample.image is not None  # the comparison asks for it first
-    return proposer(sample.image)
-
-
-def _sources(
-    names: Sequence[str],
-    features: str | None,
-    crf: bool,
-    options: option.PredictorOptions,
-    image_ids: Path | None,
-    max_pixels: int,
-) -> dict[str, Proposer | MaskSource | None]:
-    """What each of --proposals names; --image-ids is for those of them that are COCO results."""
-    from tracedge.export.coco_reader import is_results
-
-    if image_ids is not None and not any(map(is_results, names)):
-        raise SettingsError("--image-ids is for COCO results, a .json that is a list: none is given")
-    return {
-        name: proposals_from(
-            name,
-            features,
-            crf,
-            options.device,
-            options.local_files_only,
-            image_ids=image_ids if is_results(name) else None,
-            max_pixels=max_pixels,
-        )
-        for name in names
-    }
-
-
-def _comparison(
-    options: option.PredictorOptions,
-    student: str | None,
-    teacher: bool,
-    sources: Mapping[str, Proposer | MaskSource | None],
-    rivals: bool,
-) -> tuple[Comparison, dict[str, object]]:
-    """The methods of the table, and what they depend on."""
-    from tracedge.evaluation.instance_methods import Comparison, EdgesOf
-    from tracedge.proposals.from_features import Proposer
-    from tracedge.rivals import canny_edges
-    from tracedge.segmentation import SegmentSettings
-    from tracedge.walk import walk_device
-
-    found: dict[str, ProposalsOf] = {}
-    said: dict[str, object] = {}
-    files = [Path(name).name for name in sources]
-    for name, source in sources.items():
-        if isinstance(source, Proposer):
-            found[name] = partial(_proposed, proposer=source)
-        elif source is not None:
-            short = Path(name).name
-            found[short if files.count(short) == 1 else name] = partial(_read, source=source)
-        said[name] = source.provenance if source is not None else name
-    predictor = option.predictor(options, student=student, teacher=teacher)
-    edges: dict[str, EdgesOf] = {"Canny": canny_edges} if rivals else {}
-    edges["our"] = lambda image: predictor(image).edges
-    settings = SegmentSettings()
-    return Comparison(edges, found, settings, walk_device(predictor.device)), {
-        "edges": predictor.provenance,
-        "proposals": said,
-        "segment": asdict(settings),
-    }

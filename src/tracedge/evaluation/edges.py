@@ -1,25 +1,23 @@
 """Edge predictors side by side on one data set: predicted here, scored in worker processes, one row each."""
 
 import json
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from statistics import median
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracedge.errors import DataError, RunError, SettingsError
+from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.processes import in_order
 from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, instance_boundaries, score_image
 from tracedge.rivals import FolderOfEdges
 
 EdgePredictorLike = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-_AHEAD = 2  # maps predicted ahead of each worker: enough to keep it busy, few enough to fit in memory
 
 
 class LabelledImage(Protocol):
@@ -80,6 +78,8 @@ def evaluate_edges(
     *,
     nms: Collection[str] = (),
     protocol: EdgeProtocol = STANDARD,
+    journal: Journal | None = None,
+    truth: str = "",
 ) -> list[EdgeRow]:
     """Score edge predictors on the instance boundaries of a data set.
 
@@ -95,6 +95,8 @@ def evaluate_edges(
         progress: called after each scored map with (done, all).
         nms: names of the predictors whose maps are thick and have their non-maxima suppressed first.
         protocol: the other choices; its own ``thresholds`` and ``nms`` are not looked at.
+        journal: what an interrupted evaluation has counted, and where this one writes what it counts.
+        truth: the name of the data set, in the rows and in the journal.
 
     Returns:
         One row a predictor, in the order of ``predictors``.
@@ -105,14 +107,22 @@ def evaluate_edges(
             would not compare with those of all, so there are none.
     """
     _check(predictors, workers, nms)
-    scores = {name: EdgeScores(replace(protocol, thresholds=thresholds, nms=name in nms)) for name in predictors}
-    times: dict[str, list[float]] = {name: [] for name in predictors}
-    jobs = _predicted(dataset, predictors, {name: part.protocol for name, part in scores.items()}, times)
-    for done, (name, counts) in enumerate(_scored(jobs, workers), start=1):
-        scores[name].add(counts)
+    journal = journal or Journal(None, {})
+    protocols = {name: replace(protocol, thresholds=thresholds, nms=name in nms) for name in predictors}
+    scores = {name: EdgeScores(each) for name, each in protocols.items()}
+    times: dict[str, list[float | None]] = {name: [] for name in predictors}
+    for (predictor, _), (counts, milliseconds) in journal.items(truth):
+        scores[predictor].add(_counts(protocols[predictor], counts))
+        times[predictor].append(milliseconds)
+    done = len(journal.items(truth))
+    for answer in in_order(_scored, _predicted(dataset, predictors, protocols, journal, truth), workers):
+        journal.put([_as_json(answer.counts), answer.milliseconds], truth, answer.predictor, answer.stem)
+        scores[answer.predictor].add(answer.counts)
+        times[answer.predictor].append(answer.milliseconds)
+        done += 1
         if progress is not None:
             progress(done, len(dataset) * len(predictors))
-    return [_row(name, scores[name], times[name]) for name in predictors]
+    return [_row(name, truth, scores[name], times[name]) for name in predictors]
 
 
 def report_markdown(rows: Iterable[EdgeRow]) -> str:
@@ -149,14 +159,25 @@ def format_milliseconds(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class _Job:
-    """A predicted map on its way to a worker."""
+    """A predicted map on its way to a worker; milliseconds that its prediction took, None if it was read."""
 
     predictor: str
     stem: str
+    protocol: EdgeProtocol
     edges: NDArray[np.float32]
     truth: NDArray[np.bool_]
     ignore: NDArray[np.bool_]
-    protocol: EdgeProtocol
+    milliseconds: float | None
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a map adds to the scores of its predictor."""
+
+    predictor: str
+    stem: str
+    counts: EdgeCounts
+    milliseconds: float | None
 
 
 @contextmanager
@@ -182,60 +203,55 @@ def _predicted(
     dataset: LabelledImages,
     predictors: Mapping[str, EdgePredictorLike | FolderOfEdges],
     protocols: Mapping[str, EdgeProtocol],
-    times: Mapping[str, list[float]],
+    journal: Journal,
+    name_of_truth: str,
 ) -> Iterator[_Job]:
+    """The maps that the journal does not know."""
     for sample in dataset:
+        new = [name for name in predictors if journal.get(name_of_truth, name, sample.stem) is None]
+        if not new:
+            continue
         with _naming(sample.stem, "reading its truth"):
             truth = instance_boundaries(sample.labels, sample.ignore, sample.void)
-        for name, predictor in predictors.items():
+        for name in new:
             with _naming(sample.stem, f"edges of {name}"):
-                edges = _edges_of(predictor, sample, times[name])
-            yield _Job(name, sample.stem, edges, truth, sample.ignore, protocols[name])
+                edges, milliseconds = _edges_of(predictors[name], sample)
+            yield _Job(name, sample.stem, protocols[name], edges, truth, sample.ignore, milliseconds)
 
 
 def _edges_of(
-    predictor: EdgePredictorLike | FolderOfEdges, sample: LabelledImage, times: list[float]
-) -> NDArray[np.float32]:
+    predictor: EdgePredictorLike | FolderOfEdges, sample: LabelledImage
+) -> tuple[NDArray[np.float32], float | None]:
     image_hw = (sample.image.shape[0], sample.image.shape[1])
     if isinstance(predictor, FolderOfEdges):
-        return predictor.read(sample.stem, image_hw)
+        return predictor.read(sample.stem, image_hw), None
     started = perf_counter()
     edges = predictor(sample.image)
-    times.append(1000 * (perf_counter() - started))
+    milliseconds = 1000 * (perf_counter() - started)
     if edges.shape != image_hw:
         raise DataError(f"the predictor returned {edges.shape} for an image of {image_hw} (rows, columns).")
-    return edges
+    return edges, milliseconds
 
 
-def _score(job: _Job) -> EdgeCounts:
+def _scored(job: _Job) -> _Answer:
     with _naming(job.stem, f"scoring {job.predictor}"):
-        return score_image(job.edges, job.truth, job.ignore, job.protocol)
+        counts = score_image(job.edges, job.truth, job.ignore, job.protocol)
+    return _Answer(job.predictor, job.stem, counts, job.milliseconds)
 
 
-def _scored(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[str, EdgeCounts]]:
-    """The counts of each job, in the order of the jobs."""
-    if workers == 1:
-        for job in jobs:
-            yield job.predictor, _score(job)
-        return
-    # Spawned, not forked: a model in this process may hold threads and a device.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    waiting: deque[tuple[str, Future[EdgeCounts]]] = deque()
-    try:
-        for job in jobs:
-            waiting.append((job.predictor, pool.submit(_score, job)))
-            if len(waiting) > _AHEAD * workers:
-                name, counts = waiting.popleft()
-                yield name, counts.result()
-        while waiting:
-            name, counts = waiting.popleft()
-            yield name, counts.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _as_json(counts: EdgeCounts) -> dict[str, Any]:
+    """Of JSON's types; without the protocol, which is one of the evaluation's settings."""
+    return {name: np.asarray(part).tolist() for name, part in vars(counts).items() if name != "protocol"}
 
 
-def _row(name: str, scores: EdgeScores, times: list[float]) -> EdgeRow:
+def _counts(protocol: EdgeProtocol, plain: Mapping[str, Any]) -> EdgeCounts:
+    arrays = {name: np.array(part, np.int64) for name, part in plain.items() if name != "truth"}
+    return EdgeCounts(protocol, plain["truth"], **arrays)
+
+
+def _row(name: str, truth: str, scores: EdgeScores, times: list[float | None]) -> EdgeRow:
     figures = scores.compute()
+    measured = [time for time in times if time is not None]
     return EdgeRow(
         name=name,
         images=figures.images,
@@ -247,5 +263,6 @@ def _row(name: str, scores: EdgeScores, times: list[float]) -> EdgeRow:
         cldice=figures.cldice,
         cldice_threshold=figures.cldice_threshold,
         **asdict(figures.protocol),
-        milliseconds=median(times) if times else None,
+        milliseconds=median(measured) if measured else None,
+        truth=truth,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from tracedge.datasets.folder import FolderDataset
 from tracedge.errors import DataError, RunError
+from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.processes import in_order
 from tracedge.export.coco_reader import read_coco
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
-from tracedge.metrics.instances import InstanceFigures, InstanceScores
+from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, score_instances
 
 CLASSES = "instances.json"
 """Beside images/: a list of {"file", "instances": [{"label", "category"}]}, which says which objects are of one class."""
@@ -98,25 +101,60 @@ def labelled_coco(path: Path, limit: int | None = None, *, max_pixels: int = MAX
 
 
 def evaluate_instances(
-    samples: Iterable[LabelledInstances], methods: Methods, truth: str = "", on_image: Callable[[], None] | None = None
+    samples: Iterable[LabelledInstances],
+    make: Callable[[], Methods],
+    truth: str = "",
+    on_image: Callable[[], None] | None = None,
+    *,
+    workers: int = 1,
+    journal: Journal | None = None,
 ) -> list[InstanceRow]:
     """Score every method on the same images; one row each, in the order in which the first image names them.
+
+    Args:
+        samples: the data set; the name of a sample is its own alone.
+        make: the methods; called once in each process, so with several workers it must be picklable.
+        truth: the name of the data set, in the rows and in the journal.
+        on_image: called after each image.
+        workers: processes, each with methods (and a model) of its own; see `tracedge.evaluation.processes.in_order`.
+        journal: what an interrupted evaluation has counted, and where this one writes what it counts.
 
     Raises:
         RunError: a method failed, or gave masks of another size; the message names the image.
     """
-    scores: dict[str, InstanceScores] = {}
-    for sample in samples:
-        try:
-            for name, instances in methods(sample).items():
-                scores.setdefault(name, InstanceScores()).add(
-                    sample.objects, instances, ignore=sample.ignore, classes=sample.classes
-                )
-        except Exception as error:
-            raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
+    journal = journal or Journal(None, {})
+    new = (sample for sample in samples if journal.get(truth, sample.name) is None)
+    for _ in journal.items(truth):
         if on_image is not None:
             on_image()
-    return [InstanceRow(name, truth, counts.compute()) for name, counts in scores.items()]
+    for name, counts in in_order(_scored, new, workers, partial(_prepare, make)):
+        journal.put([[method, asdict(image)] for method, image in counts.items()], truth, name)
+        if on_image is not None:
+            on_image()
+    scores: dict[str, InstanceScores] = {}
+    for _, counts in journal.items(truth):
+        for method, image in counts:
+            scores.setdefault(method, InstanceScores()).add(ImageInstances(**image))
+    return [InstanceRow(name, truth, found.compute()) for name, found in scores.items()]
+
+
+_methods: Methods | None = None  # of this process
+
+
+def _prepare(make: Callable[[], Methods]) -> None:
+    global _methods
+    _methods = make()
+
+
+def _scored(sample: LabelledInstances) -> tuple[str, dict[str, ImageInstances]]:
+    assert _methods is not None
+    try:
+        return sample.name, {
+            name: score_instances(sample.objects, found, ignore=sample.ignore, classes=sample.classes)
+            for name, found in _methods(sample).items()
+        }
+    except Exception as error:
+        raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
 
 
 def instances_markdown(rows: Iterable[InstanceRow]) -> str:

@@ -19,6 +19,9 @@ from tracedge.export.coco import CATEGORY, coco_records, coco_result
 from tracedge.instances import Instances
 from tracedge.metrics.touching import separated, touching_pairs
 
+MOST = 100
+"""Masks of an image that are evaluated, as COCO's figures have it."""
+
 
 @dataclass(frozen=True)
 class InstanceFigures:
@@ -40,78 +43,104 @@ class InstanceFigures:
     touching: int
 
 
+@dataclass(frozen=True)
+class ImageInstances:
+    """What one image adds to the scores: JSON's types, so that it can be sent, stored, and added in any process.
+
+    size: rows, columns. truth: COCO's records of the objects, and of one crowd where nothing is known. found: results, the best
+    first, no more of them than are evaluated. predictions: masks there were. pairs: touching objects; separated: those of them
+    kept apart.
+    """
+
+    size: tuple[int, int]
+    truth: list[dict[str, Any]]
+    found: list[dict[str, Any]]
+    predictions: int
+    pairs: int
+    separated: int
+
+
+def score_instances(
+    truth: Instances,
+    found: Instances,
+    *,
+    ignore: NDArray[np.bool_] | None = None,
+    classes: Sequence[object] | None = None,
+) -> ImageInstances:
+    """What one image adds to the scores.
+
+    Args:
+        truth: the objects that are there; their scores are not looked at.
+        found: the prediction.
+        ignore: bool (H, W), where nothing is known; a mask that lies there mostly is neither right nor wrong (COCO's crowd).
+        classes: one for each object: touching pairs are then those of one class; None: any two.
+
+    Raises:
+        DataError: the prediction is of another size, or there are not as many classes as objects.
+    """
+    if found.shape != truth.shape:
+        raise DataError(f"the truth is {truth.shape} and the prediction {found.shape} (rows, columns).")
+    if classes is not None and len(classes) != len(truth):
+        raise DataError(f"the truth has {len(truth)} objects and {len(classes)} classes: one for each is needed.")
+    objects = coco_records(truth, 0, "image")[1]
+    if ignore is not None and (crowd := ignore & ~truth.masks.any(axis=0)).any():
+        objects += [{**record, "iscrowd": 1} for record in coco_records(Instances(crowd[None]), 0, "image")[1]]
+    ranked = found[np.argsort(-found.scores, kind="stable")[:MOST]]
+    results = [coco_result(record) for record in coco_records(ranked, 0, "image")[1]]
+    pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)
+    apart = int(separated(truth.masks, pairs, found.masks))
+    return ImageInstances(truth.shape, objects, results, len(found), len(pairs), apart)
+
+
 class InstanceScores:
-    """Adds up images; `compute` scores them together, as one data set.
+    """Accumulator: `add` adds an image, `merge` the images of another one; `compute` scores them together, as one data set.
 
     Every image counts, with or without predictions. Masks are ranked over the whole data set by score; among equals the earlier
     image and the earlier mask come first, so that equal predictions have equal scores.
     """
 
     def __init__(self) -> None:
-        self._images: list[dict[str, Any]] = []
-        self._truth: list[dict[str, Any]] = []
-        self._found: list[dict[str, Any]] = []
-        self._pairs = self._separated = self._objects = 0
+        self._images: list[ImageInstances] = []
 
-    def add(
-        self,
-        truth: Instances,
-        found: Instances,
-        *,
-        ignore: NDArray[np.bool_] | None = None,
-        classes: Sequence[object] | None = None,
-    ) -> None:
-        """One image.
-
-        Args:
-            truth: the objects that are there; their scores are not looked at.
-            found: the prediction.
-            ignore: bool (H, W), where nothing is known; a mask that lies there mostly is neither right nor wrong (COCO's crowd).
-            classes: one for each object: touching pairs are then those of one class; None: any two.
-
-        Raises:
-            DataError: the prediction is of another size.
-        """
-        if found.shape != truth.shape:
-            raise DataError(f"the truth is {truth.shape} and the prediction {found.shape} (rows, columns).")
-        if classes is not None and len(classes) != len(truth):
-            raise DataError(f"the truth has {len(truth)} objects and {len(classes)} classes: one for each is needed.")
-        number = len(self._images) + 1
-        image, objects = coco_records(truth, number, "image", len(self._truth) + 1)
+    def add(self, image: ImageInstances) -> None:
+        """One image, as `score_instances` gives it."""
         self._images.append(image)
-        self._truth += objects
-        if ignore is not None and (crowd := ignore & ~truth.masks.any(axis=0)).any():
-            _, (unknown,) = coco_records(Instances(crowd[None]), number, "image", len(self._truth) + 1)
-            self._truth.append({**unknown, "iscrowd": 1})
-        ranked = coco_records(found[np.argsort(-found.scores, kind="stable")], number, "image")[1]
-        self._found += [coco_result(record) for record in ranked]
-        pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)
-        self._objects += len(truth)
-        self._pairs += len(pairs)
-        self._separated += separated(truth.masks, pairs, found.masks)
+
+    def merge(self, other: InstanceScores) -> None:
+        """The images of another accumulator, after those that are here."""
+        self._images += other._images
 
     def compute(self) -> InstanceFigures:
         """The figures of all images added."""
         by_mask, by_border = self._evaluated("segm"), self._evaluated("boundary")
+        pairs = sum(image.pairs for image in self._images)
         return InstanceFigures(
             ap=_or_none(by_mask["AP_all"]),
             ap50=_or_none(by_mask["AP_50"]),
             ar100=_or_none(by_mask["AR_all"]),
             boundary_ap=_or_none(by_border["AP_all"]),
-            touching_separated=self._separated / self._pairs if self._pairs else None,
+            touching_separated=sum(image.separated for image in self._images) / pairs if pairs else None,
             images=len(self._images),
-            objects=self._objects,
-            predictions=len(self._found),
-            touching=self._pairs,
+            objects=sum(not record["iscrowd"] for image in self._images for record in image.truth),
+            predictions=sum(image.predictions for image in self._images),
+            touching=pairs,
         )
 
     def _evaluated(self, kind: str) -> dict[str, float]:
-        """COCO's twelve figures by name; those of no object are -1."""
+        """COCO's figures of one kind of IoU, those that are asked for; those of no object are -1."""
         if not self._images:
             return dict.fromkeys(("AP_all", "AP_50", "AR_all"), -1.0)
-        # Copies: the evaluation writes into its records, boxes among them, and results with boxes are judged by box area.
-        truths, found = ([dict(record) for record in records] for records in (self._truth, self._found))
-        dataset = {"images": self._images, "annotations": truths, "categories": [CATEGORY]}
+        images: list[dict[str, Any]] = []
+        truths: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
+        for number, image in enumerate(self._images, start=1):
+            images.append({"id": number, "height": image.size[0], "width": image.size[1], "file_name": "image"})
+            # Copies: the evaluation writes into its records, boxes among them.
+            truths += [
+                {**record, "image_id": number, "id": len(truths) + 1 + k} for k, record in enumerate(image.truth)
+            ]
+            found += [{**result, "image_id": number} for result in image.found]
+        dataset = {"images": images, "annotations": truths, "categories": [CATEGORY]}
         truth = COCO(dataset, print_function=_silent)
         evaluation = COCOeval_faster(
             truth, truth.loadRes(found), iouType=kind, print_function=_silent, boundary_cpu_count=1

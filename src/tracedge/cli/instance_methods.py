@@ -1,0 +1,126 @@
+"""From the options of `evaluate instances` to its methods: in each process of its own, so what goes there is plain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracedge.cli import predictor_options as option
+from tracedge.cli.evaluate import PREDICTION
+from tracedge.cli.proposal_options import masks_from, proposals_from
+
+if TYPE_CHECKING:
+    from tracedge.evaluation.instance_methods import Comparison, EdgesOf, ProposalsOf
+    from tracedge.evaluation.instances import LabelledInstances, Methods
+    from tracedge.instances import Instances
+    from tracedge.proposals.from_features import Proposer
+    from tracedge.proposals.from_files import MaskSource
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """The masks of one file or folder, as they are."""
+
+    pred: Path
+    image_ids: Path | None
+    max_pixels: int
+
+    def source(self) -> MaskSource:
+        """Its masks; see `masks_from` for what it refuses."""
+        return masks_from(self.pred, self.image_ids, self.max_pixels)
+
+    def methods(self) -> Methods:
+        """One row."""
+        return partial(_predicted, source=self.source())
+
+
+@dataclass(frozen=True)
+class FromModel:
+    """A model's edges, straight and on the masks of proposals, beside Canny's."""
+
+    options: option.PredictorOptions
+    student: str | None
+    teacher: bool
+    proposals: tuple[str, ...]
+    features: str | None
+    crf: bool
+    image_ids: Path | None
+    rivals: bool
+    max_pixels: int
+
+    def sources(self) -> dict[str, Proposer | MaskSource | None]:
+        """What each of --proposals names; --image-ids is for those of them that are COCO results.
+
+        Raises:
+            SettingsError: --image-ids, and none of them is; or as `proposals_from`.
+        """
+        from tracedge.errors import SettingsError
+        from tracedge.export.coco_reader import is_results
+
+        if self.image_ids is not None and not any(map(is_results, self.proposals)):
+            raise SettingsError("--image-ids is for COCO results, a .json that is a list: none is given")
+        return {
+            name: proposals_from(
+                name,
+                self.features,
+                self.crf,
+                self.options.device,
+                self.options.local_files_only,
+                image_ids=self.image_ids if is_results(name) else None,
+                max_pixels=self.max_pixels,
+            )
+            for name in self.proposals
+        }
+
+    def methods(self) -> Comparison:
+        """A row for each way from a photo to masks."""
+        return self.comparison(self.sources())[0]
+
+    def comparison(self, sources: Mapping[str, Proposer | MaskSource | None]) -> tuple[Comparison, dict[str, object]]:
+        """The same, and what the masks depend on."""
+        from tracedge.evaluation.instance_methods import Comparison
+        from tracedge.proposals.from_features import Proposer
+        from tracedge.rivals import canny_edges
+        from tracedge.segmentation import SegmentSettings
+        from tracedge.walk import walk_device
+
+        found: dict[str, ProposalsOf] = {}
+        said: dict[str, object] = {}
+        files = [Path(name).name for name in sources]
+        for name, source in sources.items():
+            if isinstance(source, Proposer):
+                found[name] = partial(_proposed, proposer=source)
+            elif source is not None:
+                short = Path(name).name
+                found[short if files.count(short) == 1 else name] = partial(_read, source=source)
+            said[name] = source.provenance if source is not None else name
+        predictor = option.predictor(self.options, student=self.student, teacher=self.teacher)
+        edges: dict[str, EdgesOf] = {"Canny": canny_edges} if self.rivals else {}
+        edges["our"] = lambda image: predictor(image).edges
+        settings = SegmentSettings()
+        return Comparison(edges, found, settings, walk_device(predictor.device)), {
+            "edges": predictor.provenance,
+            "proposals": said,
+            "segment": asdict(settings),
+        }
+
+
+def _predicted(sample: LabelledInstances, source: MaskSource) -> dict[str, Instances]:
+    return {PREDICTION: _read(sample, source)}
+
+
+def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
+    """Its masks; none where the source does not know it, which was refused before unless it was asked for."""
+    from tracedge.instances import Instances
+
+    if sample.name not in source:
+        return Instances.empty(sample.objects.shape)
+    return source.read(sample.name, sample.objects.shape)
+
+
+def _proposed(sample: LabelledInstances, proposer: Proposer) -> Instances:
+    assert sample.image is not None  # the comparison asks for it first
+    return proposer(sample.image)

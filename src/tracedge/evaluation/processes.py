@@ -1,0 +1,46 @@
+"""The same function on many jobs, in several processes, the answers in the order of the jobs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+_AHEAD = 2  # jobs made ahead for each worker: enough to keep it busy, few enough to fit in memory
+
+
+def in_order(
+    function: Callable[[Job], Answer],
+    jobs: Iterable[Job],
+    workers: int,
+    prepare: Callable[[], object] | None = None,
+) -> Iterator[Answer]:
+    """The answers, in the order of the jobs, a few of which are made ahead.
+
+    Args:
+        function: of the top level of a module, so that another process finds it; an error of it ends all.
+        workers: processes; 1 works in this one. They are spawned and not forked, since a model in this process may hold threads
+            and a device: a script that asks for more than one needs its ``if __name__ == "__main__":``.
+        prepare: called once in each process before its first job.
+    """
+    if workers == 1:
+        if prepare is not None:
+            prepare()
+        yield from map(function, jobs)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare)
+    waiting: deque[Future[Answer]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(function, job))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

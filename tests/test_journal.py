@@ -1,0 +1,129 @@
+"""An evaluation that is killed goes on where it was, and its report is that of one that was not."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from tracedge.errors import RunError
+from tracedge.evaluation.edges import evaluate_edges
+from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, instances_json
+from tracedge.evaluation.journal import Journal, journal_beside
+from tracedge.instances import Instances
+from tracedge.metrics.edges import instance_boundaries
+
+NAMES = ("a.png", "b.png", "c.png", "d.png")
+
+
+def samples():
+    for number, name in enumerate(NAMES):
+        labels = np.zeros((40, 50), np.int32)
+        labels[5:20, 5 : 20 + number] = 1
+        labels[5:20, 20 + number : 40] = 2
+        yield LabelledInstances(name, np.zeros((40, 50, 3), np.uint8), Instances.from_labels(labels), None, None)
+
+
+def rolled(sample, by=2):
+    return {
+        "rolled": Instances(np.roll(sample.objects.masks, by, axis=2)),
+        "as it is": Instances(sample.objects.masks, [0.5, 0.25]),
+    }
+
+
+def methods():
+    return rolled
+
+
+def killed_at(name, asked):
+    def methods(sample):
+        asked.append(sample.name)
+        if sample.name == name:
+            raise KeyboardInterrupt
+        return rolled(sample)
+
+    return lambda: methods
+
+
+def test_instances_go_on_after_a_kill_and_the_report_is_the_same(tmp_path):
+    whole = instances_json(evaluate_instances(samples(), methods, "set"), {})
+    report, asked = tmp_path / "report.json", []
+    with pytest.raises(KeyboardInterrupt), journal_beside(report, {"a": 1}) as journal:
+        evaluate_instances(samples(), killed_at("c.png", asked), "set", journal=journal)
+    with journal_beside(report, {"a": 1}) as journal:
+        rows = evaluate_instances(samples(), killed_at(None, asked), "set", journal=journal)
+    assert asked == ["a.png", "b.png", "c.png", "c.png", "d.png"]
+    assert instances_json(rows, {}) == whole
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_give_the_same_report():
+    alone, shared = (evaluate_instances(samples(), methods, "set", workers=workers) for workers in (1, 2))
+    assert instances_json(shared, {}) == instances_json(alone, {})
+
+
+class Labelled:
+    """What `evaluate_edges` asks of a sample."""
+
+    def __init__(self, sample):
+        self.stem, self.void = sample.name, None
+        self.image, self.labels = sample.image, sample.objects.to_labels().astype(np.int32)
+        self.ignore = np.zeros(self.labels.shape, bool)
+
+
+def test_edges_go_on_after_a_kill_and_the_scores_are_the_same(tmp_path):
+    dataset = [Labelled(sample) for sample in samples()]
+    truth = {sample.labels.tobytes(): sample.labels for sample in dataset}
+    asked = []
+
+    def shifted(image, fail_at=None):
+        asked.append(len(asked))
+        if len(asked) == fail_at:
+            raise KeyboardInterrupt
+        labels = list(truth.values())[(len(asked) - 1) % 4]
+        return np.roll(instance_boundaries(labels), 1, axis=0).astype(np.float32) * 0.7
+
+    run = partial(evaluate_edges, dataset, thresholds=9, workers=1, truth="set")
+    (whole,) = run({"shifted": shifted})
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt), journal_beside(tmp_path / "r.json", {}) as journal:
+        run({"shifted": partial(shifted, fail_at=3)}, journal=journal)
+    asked.pop()
+    with journal_beside(tmp_path / "r.json", {}) as journal:
+        (row,) = run({"shifted": shifted}, journal=journal)
+    assert len(asked) == 4
+    assert {**vars(row), "milliseconds": 0} == {**vars(whole), "milliseconds": 0}
+    assert 0 < row.ods <= 1
+
+
+def test_counts_come_back_and_a_torn_line_is_cut_off(tmp_path):
+    path = tmp_path / "x.journal"
+    journal = Journal(path, {"seed": 0})
+    journal.put([1, 0.1], "set", "method", "image")
+    journal.close()
+    with path.open("ab") as stream:
+        stream.write(b'{"key": ["set", "meth')
+    again = Journal(path, {"seed": 0})
+    assert again.items("set") == [(("method", "image"), [1, 0.1])]
+    assert again.get("set", "method", "other") is None
+    again.close()
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_another_evaluation_and_another_file_are_refused(tmp_path):
+    report = tmp_path / "report.json"
+    with pytest.raises(KeyboardInterrupt), journal_beside(report, {"seed": 0}):
+        raise KeyboardInterrupt
+    with pytest.raises(RunError, match="other settings"), journal_beside(report, {"seed": 1}):
+        pass
+    path = tmp_path / "report.json.journal"
+    path.write_text(json.dumps([1]) + "\n")
+    with pytest.raises(RunError, match="no journal"), journal_beside(report, {"seed": 0}):
+        pass
+    assert path.exists()
+
+
+def test_two_processes_do_not_share_a_journal(tmp_path):
+    report = tmp_path / "r.json"
+    with journal_beside(report, {}), pytest.raises(RunError, match="another run"), journal_beside(report, {}):
+        pass
