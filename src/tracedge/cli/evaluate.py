@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
     from tracedge.rivals import FolderOfEdges
+    from tracedge.rivals.zero_shot import ZeroShot
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
 
@@ -66,8 +67,16 @@ def edges(
     thresholds: Thresholds = 99,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 2,
     rivals: Annotated[bool, typer.Option(help="Score Sobel and Canny too.")] = True,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also score the borders of zero-shot segments, diffseg or diffcut, of --backbone (mini); may be repeated."
+        ),
+    ] = None,
     limit: Limit = None,
-    nms: Annotated[bool, typer.Option(help="Suppress non-maxima of soft maps first (all but Canny's).")] = False,
+    nms: Annotated[
+        bool, typer.Option(help="Suppress non-maxima of soft maps first (not Canny's, nor segments' borders).")
+    ] = False,
     as_written: Annotated[
         bool,
         typer.Option(
@@ -88,6 +97,7 @@ def edges(
         options = option.PredictorOptions(
             backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
         )
+        zero_shot = _zero_shot(rival or [], options)
         if backbone is not None:
             models |= _teachers(options, timestep or [])
         elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep):
@@ -95,11 +105,14 @@ def edges(
         if student is not None or backbone in SHIPPED:
             models["student"] = _student(student, backbone, device, dtype, size, zoom, local_files_only)
         predictors |= {name: partial(_edges_of, model) for name, model in models.items()}
+        predictors |= {name: partial(_borders_of, method) for name, method in zero_shot.items()}
         if pred is not None:
             for dataset in datasets.values():
                 FolderOfEdges(pred).require(sample.stem for sample in dataset)
         if not predictors:
-            raise SettingsError("There is nothing to score: give --pred or --backbone, or leave --no-rivals out.")
+            raise SettingsError(
+                "There is nothing to score: give --pred, --backbone or --rival, or leave --no-rivals out."
+            )
     except TracedgeError as error:
         _stop(error, code=2)
     rows = []
@@ -112,7 +125,7 @@ def edges(
         rows += [replace(row, truth=name) for row in found]
     if json_file is not None:
         settings = provenance() | {"predictions": str(pred) if pred else None}
-        settings["predictors"] = {name: model.provenance for name, model in models.items()}
+        settings["predictors"] = {name: model.provenance for name, model in {**models, **zero_shot}.items()}
         with atomic_path(json_file) as temporary:
             temporary.write_text(report_json(rows, settings, PREDICTION if pred else None), encoding="utf-8")
 
@@ -214,6 +227,28 @@ def _student(
     )
 
 
+def _zero_shot(names: list[str], options: option.PredictorOptions) -> "dict[str, ZeroShot]":
+    """The zero-shot rivals; they share one model, seen at --size.
+
+    Raises:
+        SettingsError: an unknown name.
+    """
+    from tracedge.rivals import ZERO_SHOT
+
+    if unknown := [name for name in names if name not in ZERO_SHOT]:
+        raise SettingsError(f"unknown rival {unknown[0]!r}: choose one of {', '.join(ZERO_SHOT)}")
+    if not names:
+        return {}
+    from tracedge.rivals.zero_shot import zero_shot
+
+    model = option.load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
+    return {name: zero_shot(name, model, px=options.size) for name in names}
+
+
+def _borders_of(rival: "ZeroShot", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    return rival(image).edges()
+
+
 def _edges_of(predictor: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
     return predictor(image).edges
 
@@ -239,8 +274,9 @@ def _evaluate_with_bar(
 ) -> "list[EdgeRow]":
     from tracedge.evaluation.edges import evaluate_edges
     from tracedge.metrics.edges import STANDARD
+    from tracedge.rivals import ZERO_SHOT
 
-    suppressed = [name for name in predictors if name != "canny"] if nms else ()
+    suppressed = [name for name in predictors if name not in ("canny", *ZERO_SHOT)] if nms else ()
     protocol = replace(STANDARD, thin_truth=False, ignore_margin=0.0) if as_written else STANDARD
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("scoring", total=len(dataset) * len(predictors))

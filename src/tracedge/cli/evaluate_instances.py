@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tracedge.instances import Instances
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
+    from tracedge.rivals.zero_shot import SegmentProposer
 
 
 def instances(
@@ -39,7 +40,9 @@ def instances(
     teacher: option.Teacher = False,
     proposals: Annotated[
         list[str] | None,
-        typer.Option(help="Masks to refine by edges: maskcut, promerge, or any file of masks; may be repeated."),
+        typer.Option(
+            help="Masks to refine by edges: maskcut, promerge, diffseg, diffcut, or any file of masks; may be repeated."
+        ),
     ] = None,
     features: Features = None,
     crf: Crf = True,
@@ -137,7 +140,7 @@ def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
     return source.read(sample.name, sample.objects.shape)
 
 
-def _proposed(sample: LabelledInstances, proposer: Proposer) -> Instances:
+def _proposed(sample: LabelledInstances, proposer: Proposer | SegmentProposer) -> Instances:
     assert sample.image is not None  # the comparison asks for it first
     return proposer(sample.image)
 
@@ -149,7 +152,7 @@ def _sources(
     options: option.PredictorOptions,
     image_ids: Path | None,
     max_pixels: int,
-) -> dict[str, Proposer | MaskSource | None]:
+) -> dict[str, Proposer | SegmentProposer | MaskSource | None]:
     """What each of --proposals names; --image-ids is for those of them that are COCO results."""
     from tracedge.export.coco_reader import is_results
 
@@ -160,8 +163,7 @@ def _sources(
             name,
             features,
             crf,
-            options.device,
-            options.local_files_only,
+            options,
             image_ids=image_ids if is_results(name) else None,
             max_pixels=max_pixels,
         )
@@ -173,13 +175,14 @@ def _comparison(
     options: option.PredictorOptions,
     student: str | None,
     teacher: bool,
-    sources: Mapping[str, Proposer | MaskSource | None],
+    sources: Mapping[str, Proposer | SegmentProposer | MaskSource | None],
     rivals: bool,
 ) -> tuple[Comparison, dict[str, object]]:
     """The methods of the table, and what they depend on."""
     from tracedge.evaluation.instance_methods import Comparison, EdgesOf
     from tracedge.proposals.from_features import Proposer
     from tracedge.rivals import canny_edges
+    from tracedge.rivals.zero_shot import SegmentProposer
     from tracedge.segmentation import SegmentSettings
     from tracedge.walk import walk_device
 
@@ -187,7 +190,7 @@ def _comparison(
     said: dict[str, object] = {}
     files = [Path(name).name for name in sources]
     for name, source in sources.items():
-        if isinstance(source, Proposer):
+        if isinstance(source, Proposer | SegmentProposer):
             found[name] = partial(_proposed, proposer=source)
         elif source is not None:
             short = Path(name).name
