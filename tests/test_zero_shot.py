@@ -279,10 +279,10 @@ def test_the_output_of_every_block_is_that_of_its_own_module(tiny_backbone, kind
         assert not backbone.network.get_submodule(block)._forward_hooks
 
 
-def test_the_block_is_the_last_of_the_encoder_or_of_a_transformer(tiny_backbone):
+def test_the_block_is_the_last_of_the_encoder_or_the_middle_of_a_transformer(tiny_backbone):
     assert encoder_block(tiny_backbone("sd15")).startswith("down_blocks.1.")
     assert encoder_block(tiny_backbone("sdxl")).startswith("down_blocks.1.")
-    assert encoder_block(tiny_backbone("pixart-sigma")) == tiny_backbone("pixart-sigma").attention_blocks[-1]
+    assert encoder_block(load_backbone("mini", device="cpu")) == "transformer_blocks.3.attn1"  # of 0 to 5
 
 
 def test_a_hook_is_taken_off_when_the_pass_fails(tiny_backbone):
@@ -365,6 +365,8 @@ def test_labels_that_are_none_are_refused(wrong):
         (DiffSegSettings, {"anchors": 0}, "anchors"),
         (DiffSegSettings, {"rounds": 0}, "rounds"),
         (DiffSegSettings, {"threshold": 0.0}, "threshold"),
+        (DiffSegSettings, {"threshold": float("nan")}, "threshold"),
+        (DiffSegSettings, {"threshold": "0.9"}, "threshold"),
         (DiffSegSettings, {"noise": 1}, "noise takes true or false"),
         (DiffCutSettings, {"timestep": -1}, "timestep lies in"),
         (DiffCutSettings, {"alpha": 0}, "alpha"),
@@ -377,6 +379,12 @@ def test_labels_that_are_none_are_refused(wrong):
 def test_settings_that_make_no_sense_are_named(kind, wrong, said):
     with pytest.raises(SettingsError, match=said):
         kind(**wrong)
+
+
+def test_the_threshold_is_as_published_but_for_the_mini_model(tiny_backbone):
+    assert DiffSeg(tiny_backbone("sd15")).provenance["parameters"]["threshold"] == 0.9
+    assert DiffSeg(load_backbone("mini", device="cpu")).provenance["parameters"]["threshold"] == 0.7
+    assert DiffSeg(load_backbone("mini", device="cpu"), DiffSegSettings(threshold=1.1)).settings.threshold == 1.1
 
 
 def test_what_no_backbone_has_is_refused_before_any_work(tiny_backbone):
@@ -394,6 +402,11 @@ def test_masks_as_proposals_carry_what_they_depend_on(tiny_backbone):
     proposer = SegmentProposer(zero_shot("diffcut", tiny_backbone("sd15"), px=32))
     found = proposer(photo())
     assert found.shape == (43, 61) and (found.scores == 1).all()
+    assert found.areas.min() >= 0.0005 * 43 * 61
+    large = SegmentProposer(proposer.rival, min_area=0.2)(photo())
+    assert large.areas.tolist() == [area for area in found.areas.tolist() if area >= 0.2 * 43 * 61]
+    with pytest.raises(SettingsError, match="min_area"):
+        SegmentProposer(proposer.rival, min_area=1)
     assert proposer.provenance["proposals"]["parameters"]["tau"] == 0.5
     assert proposer.provenance["proposals"]["block"] == encoder_block(tiny_backbone("sd15"))
 

@@ -122,12 +122,13 @@ class DiffCut:
 
 
 def encoder_block(backbone: Backbone) -> str:
-    """The last self-attention block of a U-Net's encoder; of a transformer, which has none, its last block.
+    """The last self-attention block of a U-Net's encoder; of a transformer, which has no encoder, the one after half of them.
 
-    A transformer's last block is the one whose keys `tracedge.proposals.features` looks at.
+    On balloons, the mini model's middle block gives better segments than its first or its last.
     """
-    encoder = [name for name in backbone.attention_blocks if name.startswith("down_blocks.")]
-    return (encoder or backbone.attention_blocks)[-1]
+    blocks = backbone.attention_blocks
+    encoder = [name for name in blocks if name.startswith("down_blocks.")]
+    return encoder[-1] if encoder else blocks[len(blocks) // 2]
 
 
 def block_output(backbone: Backbone, block: str, latents: Tensor, timestep: Tensor) -> Features:

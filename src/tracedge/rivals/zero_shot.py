@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,14 +37,23 @@ def zero_shot(name: str, backbone: Backbone, *, px: int | None = None) -> ZeroSh
 
 @dataclass(frozen=True)
 class SegmentProposer:
-    """A zero-shot rival's segments as masks: image -> Instances (see `Segments.instances`)."""
+    """A zero-shot rival's segments as masks: image -> Instances (see `Segments.instances`).
+
+    min_area: pieces under this part of the image are left out, specks of about one token of which there can be hundreds.
+    """
 
     rival: ZeroShot
+    min_area: float = 0.0005
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_area < 1:
+            raise SettingsError(f"min_area is a part of the image, in [0, 1), got {self.min_area}")
 
     @property
     def provenance(self) -> dict[str, object]:
         """What the masks depend on besides the image, of JSON's types."""
-        return {"proposals": self.rival.provenance}
+        return {"proposals": self.rival.provenance, "min_area": self.min_area}
 
     def __call__(self, image: ImageSource) -> Instances:
-        return self.rival(image).instances()
+        found = self.rival(image)
+        return found.instances(math.ceil(self.min_area * found.labels.size))
