@@ -10,6 +10,7 @@ A *reduction* folds the blocks as they come, so that no tensor of shape heads x 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,11 +171,16 @@ class FusedAttention:
     """The paper's SA(X_t): head-averaged maps of all blocks, brought to the largest grid, and averaged (3.1).
 
     Holds one (B, N, N) sum for each grid that occurs; a single-grid transformer has one.
+
+    by_resolution: not every block weighs the same, but every grid in proportion to its side, the root of its tokens, however
+    many blocks it has; and a query of the largest grid has the row of the query it lies in, without interpolation (DiffSeg:
+    Tian, Aggarwal, Colaco, Kira, Gonzalez-Franco, CVPR 2024, section 3.2). With one grid it is the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, by_resolution: bool = False) -> None:
         self._sums: dict[tuple[int, int], Tensor] = {}
-        self._blocks = 0
+        self._blocks: dict[tuple[int, int], int] = {}
+        self._by_resolution = by_resolution
 
     def add(self, call: BlockCall) -> None:
         batch, heads, _, _ = call.query.shape
@@ -186,24 +192,36 @@ class FusedAttention:
         for start in range(0, tokens, step):
             rows = slice(start, min(start + step, tokens))
             total[:, rows] += block_probabilities(call, rows)
-        self._blocks += 1
+        self._blocks[call.grid_hw] = self._blocks.get(call.grid_hw, 0) + 1
 
     def result(self) -> tuple[Tensor, tuple[int, int]]:
         """The fused map (B, N, N) in fp32, rows sum to 1, and its grid (h, w), N = h w. Ends the reduction."""
         grid_hw = max(self._sums, key=lambda hw: hw[0] * hw[1])
-        fused = self._sums.pop(grid_hw)
+        weights = {hw: math.sqrt(hw[0] * hw[1]) / count for hw, count in self._blocks.items()}
+        if not self._by_resolution:
+            weights = dict.fromkeys(weights, 1.0)
+        fused = self._sums.pop(grid_hw).mul_(weights[grid_hw])
         for small_hw in sorted(self._sums):
-            add_upsampled(fused, grid_hw, self._sums.pop(small_hw), small_hw)
-        return fused.div_(self._blocks), grid_hw
+            small = self._sums.pop(small_hw).mul_(weights[small_hw])
+            add_upsampled(fused, grid_hw, small, small_hw, repeat_queries=self._by_resolution)
+        return fused.div_(sum(weights[hw] * count for hw, count in self._blocks.items())), grid_hw
 
 
-def add_upsampled(fused: Tensor, grid_hw: tuple[int, int], small: Tensor, small_hw: tuple[int, int]) -> None:
+def add_upsampled(
+    fused: Tensor,
+    grid_hw: tuple[int, int],
+    small: Tensor,
+    small_hw: tuple[int, int],
+    *,
+    repeat_queries: bool = False,
+) -> None:
     """Add a map of a smaller grid, (B, n, n), to one of a larger grid, (B, N, N), in place: keys, then queries, bilinearly.
 
     Bilinear weights need not sum to the ratio of the grids at the border, so each row (of the sum over the small grid's
-    blocks) keeps its own sum.
+    blocks) keeps its own sum. repeat_queries: queries are repeated instead of interpolated.
     """
     batch, tokens = small.shape[0], grid_hw[0] * grid_hw[1]
+    mode = "nearest-exact" if repeat_queries else "bilinear"
     sums = small.sum(dim=-1, keepdim=True)
     keys = F.interpolate(small.reshape(batch, -1, *small_hw), size=grid_hw, mode="bilinear").flatten(2)  # (B, n, N)
     keys = keys * (sums / keys.sum(dim=-1, keepdim=True))
@@ -211,11 +229,17 @@ def add_upsampled(fused: Tensor, grid_hw: tuple[int, int], small: Tensor, small_
     for start in range(0, tokens, step):
         columns = slice(start, min(start + step, tokens))
         queries = keys[:, :, columns].transpose(1, 2).reshape(batch, -1, *small_hw)
-        fused[:, :, columns] += F.interpolate(queries, size=grid_hw, mode="bilinear").flatten(2).transpose(1, 2)
+        fused[:, :, columns] += F.interpolate(queries, size=grid_hw, mode=mode).flatten(2).transpose(1, 2)
 
 
-def fused_attention(backbone: Backbone, latents: Tensor, timestep: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """SA(X_t) of latents (B, C, h, w) at timesteps (B,): (B, N, N), rows sum to 1, and the grid (h', w')."""
-    with torch.no_grad(), record_attention(backbone, (latents.shape[-2], latents.shape[-1]), FusedAttention()) as taken:
+def fused_attention(
+    backbone: Backbone, latents: Tensor, timestep: Tensor, *, by_resolution: bool = False
+) -> tuple[Tensor, tuple[int, int]]:
+    """SA(X_t) of latents (B, C, h, w) at timesteps (B,): (B, N, N), rows sum to 1, and the grid (h', w').
+
+    by_resolution: see `FusedAttention`.
+    """
+    latent_hw, reduction = (latents.shape[-2], latents.shape[-1]), FusedAttention(by_resolution)
+    with torch.no_grad(), record_attention(backbone, latent_hw, reduction) as taken:
         backbone.denoise(latents, timestep)
     return taken.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, overload
@@ -14,6 +13,7 @@ from torch import Tensor
 from tracedge.attention import fused_attention
 from tracedge.backbones import load_backbone
 from tracedge.backbones.inversion import invert
+from tracedge.backbones.noise import image_noise
 from tracedge.backbones.protocol import Backbone
 from tracedge.batching import predict_by_size
 from tracedge.criteria import criterion
@@ -220,9 +220,7 @@ class EdgeTeacher:
 
     def _noise(self, name: str, shape: Sequence[int]) -> Tensor:
         """(E, ...) noise of one image or tile, drawn on the CPU from the seed and the image alone."""
-        digest = hashlib.sha256(f"{self.settings.seed} {name}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
-        return torch.randn(self.settings.ensemble, *shape, generator=generator)
+        return image_noise(self.settings.seed, name, (self.settings.ensemble, *shape))
 
     def _walk(self, latents: Tensor, noise: list[Tensor]) -> Iterator[tuple[float, Tensor, tuple[int, int]]]:
         """Timestep, maps (B, N, N) and grid, for each timestep of the stride, from the clean latents (B, C, h, w) upwards."""

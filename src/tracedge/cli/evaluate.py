@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
     from tracedge.rivals import FolderOfEdges
+    from tracedge.rivals.zero_shot import ZeroShot
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
 
@@ -64,8 +65,16 @@ def edges(
     thresholds: Thresholds = 99,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 2,
     rivals: Annotated[bool, typer.Option(help="Score Sobel and Canny too.")] = True,
+    rival: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also score the borders of zero-shot segments, diffseg or diffcut, of --backbone (mini); may be repeated."
+        ),
+    ] = None,
     limit: Limit = None,
-    nms: Annotated[bool, typer.Option(help="Suppress non-maxima of soft maps first (all but Canny's).")] = False,
+    nms: Annotated[
+        bool, typer.Option(help="Suppress non-maxima of soft maps first (not Canny's, nor segments' borders).")
+    ] = False,
     as_written: Annotated[
         bool,
         typer.Option(
@@ -78,7 +87,7 @@ def edges(
     from tracedge.evaluation.edges import evaluate_edges, report_json
     from tracedge.evaluation.journal import journal_beside
     from tracedge.metrics.edges import STANDARD
-    from tracedge.rivals import FolderOfEdges
+    from tracedge.rivals import ZERO_SHOT, FolderOfEdges
     from tracedge.student.files import SHIPPED
 
     try:
@@ -88,6 +97,7 @@ def edges(
         options = option.PredictorOptions(
             backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
         )
+        zero_shot = _zero_shot(rival or [], options)
         if backbone is not None:
             models |= _teachers(options, timestep or [])
         elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep):
@@ -95,18 +105,21 @@ def edges(
         if student is not None or backbone in SHIPPED:
             models["student"] = _student(student, backbone, device, dtype, size, zoom, local_files_only)
         predictors |= {name: partial(_edges_of, model) for name, model in models.items()}
+        predictors |= {name: partial(_borders_of, method) for name, method in zero_shot.items()}
         if pred is not None:
             for dataset in datasets.values():
                 FolderOfEdges(pred).require(sample.stem for sample in dataset)
         if not predictors:
-            raise SettingsError("There is nothing to score: give --pred or --backbone, or leave --no-rivals out.")
+            raise SettingsError(
+                "There is nothing to score: give --pred, --backbone or --rival, or leave --no-rivals out."
+            )
     except TracedgeError as error:
         _stop(error, code=2)
-    suppressed = [name for name in predictors if name != "canny"] if nms else []
+    suppressed = [name for name in predictors if name not in ("canny", *ZERO_SHOT)] if nms else []
     protocol = replace(STANDARD, thin_truth=False, ignore_margin=0.0) if as_written else STANDARD
     protocol = replace(protocol, thresholds=thresholds)
     settings = provenance() | {"predictions": str(pred) if pred else None}
-    settings["predictors"] = {name: model.provenance for name, model in models.items()}
+    settings["predictors"] = {name: model.provenance for name, model in {**models, **zero_shot}.items()}
     counted = settings | {"protocol": vars(protocol), "nms": suppressed, "names": list(predictors)}
     counted["images"] = {name: [sample.stem for sample in dataset] for name, dataset in datasets.items()}
     counted["content"] = FolderOfEdges(pred).fingerprint() if pred else None
@@ -233,6 +246,28 @@ def _student(
         dtype=option.torch_dtype(dtype),
         local_files_only=local_files_only,
     )
+
+
+def _zero_shot(names: list[str], options: option.PredictorOptions) -> "dict[str, ZeroShot]":
+    """The zero-shot rivals; they share one model, seen at --size.
+
+    Raises:
+        SettingsError: an unknown name.
+    """
+    from tracedge.rivals import ZERO_SHOT
+
+    if unknown := [name for name in names if name not in ZERO_SHOT]:
+        raise SettingsError(f"unknown rival {unknown[0]!r}: choose one of {', '.join(ZERO_SHOT)}")
+    if not names:
+        return {}
+    from tracedge.rivals.zero_shot import zero_shot
+
+    model = option.load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
+    return {name: zero_shot(name, model, px=options.size) for name in names}
+
+
+def _borders_of(rival: "ZeroShot", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    return rival(image).edges()
 
 
 def _edges_of(predictor: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":

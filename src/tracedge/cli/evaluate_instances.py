@@ -36,7 +36,9 @@ def instances(
     teacher: option.Teacher = False,
     proposals: Annotated[
         list[str] | None,
-        typer.Option(help="Masks to refine by edges: maskcut, promerge, or any file of masks; may be repeated."),
+        typer.Option(
+            help="Masks to refine by edges: maskcut, promerge, diffseg, diffcut, or any file of masks; may be repeated."
+        ),
     ] = None,
     features: Features = None,
     crf: Crf = True,

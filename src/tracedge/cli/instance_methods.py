@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tracedge.instances import Instances
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
+    from tracedge.rivals.zero_shot import SegmentProposer
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class FromModel:
     rivals: bool
     max_pixels: int
 
-    def sources(self) -> dict[str, Proposer | MaskSource | None]:
+    def sources(self) -> dict[str, Proposer | SegmentProposer | MaskSource | None]:
         """What each of --proposals names; --image-ids is for those of them that are COCO results.
 
         Raises:
@@ -67,8 +68,7 @@ class FromModel:
                 name,
                 self.features,
                 self.crf,
-                self.options.device,
-                self.options.local_files_only,
+                self.options,
                 image_ids=self.image_ids if is_results(name) else None,
                 max_pixels=self.max_pixels,
             )
@@ -79,11 +79,14 @@ class FromModel:
         """A row for each way from a photo to masks."""
         return self.comparison(self.sources())[0]
 
-    def comparison(self, sources: Mapping[str, Proposer | MaskSource | None]) -> tuple[Comparison, dict[str, object]]:
+    def comparison(
+        self, sources: Mapping[str, Proposer | SegmentProposer | MaskSource | None]
+    ) -> tuple[Comparison, dict[str, object]]:
         """The same, and what the masks depend on."""
         from tracedge.evaluation.instance_methods import Comparison
         from tracedge.proposals.from_features import Proposer
         from tracedge.rivals import canny_edges
+        from tracedge.rivals.zero_shot import SegmentProposer
         from tracedge.segmentation import SegmentSettings
         from tracedge.walk import walk_device
 
@@ -91,7 +94,7 @@ class FromModel:
         said: dict[str, object] = {}
         files = [Path(name).name for name in sources]
         for name, source in sources.items():
-            if isinstance(source, Proposer):
+            if isinstance(source, Proposer | SegmentProposer):
                 found[name] = partial(_proposed, proposer=source)
             elif source is not None:
                 short = Path(name).name
@@ -121,6 +124,6 @@ def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
     return source.read(sample.name, sample.objects.shape)
 
 
-def _proposed(sample: LabelledInstances, proposer: Proposer) -> Instances:
+def _proposed(sample: LabelledInstances, proposer: Proposer | SegmentProposer) -> Instances:
     assert sample.image is not None  # the comparison asks for it first
     return proposer(sample.image)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracedge.cli.predictor_options import PredictorOptions, load
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
+    from tracedge.rivals.zero_shot import SegmentProposer
 
 Features = Annotated[str | None, typer.Option(help="What maskcut and promerge look at: a DINO ViT, or mini (default).")]
 Crf = Annotated[bool, typer.Option(help="Sharpen maskcut's and promerge's masks by a dense CRF.")]
@@ -24,13 +26,14 @@ def proposals_from(
     name: str,
     features: str | None,
     crf: bool,
-    device: str | None,
-    local_files_only: bool,
+    options: PredictorOptions,
     *,
     image_ids: Path | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Proposer | MaskSource | None:
+) -> Proposer | SegmentProposer | MaskSource | None:
     """What --proposals names: a method, the masks of a file or folder, or None for "edges", which need no proposals.
+
+    maskcut and promerge look at the features; diffseg and diffcut at the model and the size of the other options.
 
     Raises:
         SettingsError: none of these, or as `masks_from`.
@@ -40,17 +43,22 @@ def proposals_from(
     from tracedge.errors import SettingsError
     from tracedge.proposals.features import BackboneFeatures, DinoFeatures
     from tracedge.proposals.from_features import METHODS, Proposer
+    from tracedge.rivals import ZERO_SHOT
+    from tracedge.rivals.zero_shot import SegmentProposer, zero_shot
 
-    if name in ("edges", *METHODS):
+    if name in ("edges", *METHODS, *ZERO_SHOT):
         if image_ids is not None:
             raise SettingsError(f"--image-ids is for COCO results: --proposals {name} are none")
         if name == "edges":
             return None
+        if name in ZERO_SHOT:
+            model = load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
+            return SegmentProposer(zero_shot(name, model, px=options.size))
         kind = BackboneFeatures if features in (None, "mini") else DinoFeatures
-        seen = kind(features or "mini", device=device, local_files_only=local_files_only)
+        seen = kind(features or "mini", device=options.device, local_files_only=options.local_files_only)
         return Proposer(seen, name, crf)
     if not Path(name).exists():
-        known = ", ".join(("edges", *METHODS))
+        known = ", ".join(("edges", *METHODS, *ZERO_SHOT))
         raise SettingsError(f"{name!r} is no kind of proposals ({known}) and no file or folder of masks")
     return masks_from(Path(name), image_ids, max_pixels)
 

@@ -13,7 +13,10 @@ from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_fo
 from tracedge.images import MAX_PIXELS
 
 Proposals = Annotated[
-    str, typer.Option(help="Where masks come from: edges, maskcut, promerge, or a file or folder of any tool's masks.")
+    str,
+    typer.Option(
+        help="Where masks come from: edges, maskcut, promerge, diffseg, diffcut, or a file or folder of any tool's masks."
+    ),
 ]
 
 
@@ -48,12 +51,10 @@ def segment(
     """
     from tracedge.segmentation import SegmentSettings
 
-    source = proposals_from(
-        proposals, features, crf, device, local_files_only, image_ids=image_ids, max_pixels=max_pixels
-    )
     options = option.PredictorOptions(
         backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
+    source = proposals_from(proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
     settings = SegmentSettings(bgp=bgp, overlapping=overlapping)
     segment_folder(
         paths,
