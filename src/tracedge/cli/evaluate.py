@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tracedge import __version__
 from tracedge.atomic import atomic_path
+from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.errors import SettingsError, TracedgeError
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.datasets.folder import FolderDataset
-    from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
+    from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow, LabelledImages
     from tracedge.rivals import FolderOfEdges
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
@@ -31,12 +31,10 @@ PREDICTION = "prediction"  # the row of --pred
 app = typer.Typer(help="Score predictions against a truth.", no_args_is_help=True)
 
 
-Truth = Annotated[
-    list[Path], typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/); may be repeated.")
-]
+Truth = Annotated[list[Path], typer.Option(help=f"The data set: {data.LAYOUTS}; may be repeated.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")]
 Thresholds = Annotated[int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each folder.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each data set.")]
 
 
 @app.command()
@@ -67,6 +65,16 @@ def edges(
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 2,
     rivals: Annotated[bool, typer.Option(help="Score Sobel and Canny too.")] = True,
     limit: Limit = None,
+    split: data.Split = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
+    void_edges: Annotated[
+        bool, typer.Option("--void-edges", help="COCO: borders with ground nobody labelled are edges too.")
+    ] = False,
+    crowd_edges: Annotated[
+        bool, typer.Option("--crowd-edges", help="COCO: borders with crowds are edges too.")
+    ] = False,
     nms: Annotated[bool, typer.Option(help="Suppress non-maxima of soft maps first (all but Canny's).")] = False,
     as_written: Annotated[
         bool,
@@ -76,13 +84,17 @@ def edges(
     ] = False,
 ) -> None:
     """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
-    from tracedge.datasets.folder import FolderDataset
+    from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.edges import report_json
     from tracedge.rivals import FolderOfEdges
     from tracedge.student.files import SHIPPED
 
     try:
-        datasets = {str(folder): FolderDataset(folder, limit) for folder in truth}
+        chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit)
+        opened = {str(path): chosen.open(path) for path in truth}
+        datasets: dict[str, LabelledImages] = {
+            name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()
+        }
         predictors = predictors_from_options(pred, rivals)
         models: dict[str, EdgeTeacher | EdgePredictor] = {}
         options = option.PredictorOptions(
@@ -112,6 +124,8 @@ def edges(
         rows += [replace(row, truth=name) for row in found]
     if json_file is not None:
         settings = provenance() | {"predictions": str(pred) if pred else None}
+        counted = {"void_edges": void_edges, "crowd_edges": crowd_edges}
+        settings["data"] = {name: data_provenance(dataset) | counted for name, dataset in opened.items()}
         settings["predictors"] = {name: model.provenance for name, model in models.items()}
         with atomic_path(json_file) as temporary:
             temporary.write_text(report_json(rows, settings, PREDICTION if pred else None), encoding="utf-8")
@@ -230,7 +244,7 @@ def provenance() -> dict[str, object]:
 
 
 def _evaluate_with_bar(
-    dataset: "FolderDataset",
+    dataset: "LabelledImages",
     predictors: "Mapping[str, EdgePredictorLike | FolderOfEdges]",
     thresholds: int,
     workers: int,
