@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracedge.datasets.coco import choose_coco_ids, instance_truth
-from tracedge.datasets.labelled import open_labelled
 from tracedge.datasets.layouts import SampleList
 from tracedge.datasets.samples import InstanceSample
 from tracedge.datasets.selection import Selection
@@ -68,21 +67,10 @@ def labelled_set(samples: SampleList[InstanceSample]) -> LabelledSet:
     return LabelledSet(samples.names, read())
 
 
-def labelled_folder(root: Path, limit: int | None = None, *, max_pixels: int = MAX_PIXELS) -> LabelledSet:
-    """The images of a labelled folder, with their instances.
-
-    `masks/` is the truth also where there is `panoptic/`: instances are things, and not stuff.
-
-    Raises:
-        DataError: no images, no masks/, or an instances.json that does not say the classes.
-    """
-    return labelled_set(open_labelled(root, None, Selection(limit=limit), max_pixels=max_pixels).instances())
-
-
 def labelled_coco(
     path: Path, limit: int | None = None, *, selection: Selection | None = None, max_pixels: int = MAX_PIXELS
 ) -> LabelledSet:
-    """The same from a COCO instances file, without the images; its crowds are what is ignored.
+    """The same from a COCO instances file, without the photos; its crowds are what is ignored.
 
     Args:
         path: the .json file.
