@@ -66,7 +66,7 @@ class Labelled:
     """What `evaluate_edges` asks of a sample."""
 
     def __init__(self, sample):
-        self.stem, self.void = sample.name, None
+        self.stem, self.void, self.boundaries = sample.name, None, None
         self.image, self.labels = sample.image, sample.objects.to_labels().astype(np.int32)
         self.ignore = np.zeros(self.labels.shape, bool)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tracedge import __version__
 from tracedge.atomic import atomic_path
+from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.errors import SettingsError, TracedgeError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow
+    from tracedge.evaluation.edges import EdgePredictorLike, EdgeRow, LabelledImages
     from tracedge.rivals import FolderOfEdges
     from tracedge.rivals.zero_shot import ZeroShot
     from tracedge.student.predictor import EdgePredictor
@@ -30,12 +31,10 @@ PREDICTION = "prediction"  # the row of --pred
 app = typer.Typer(help="Score predictions against a truth.", no_args_is_help=True)
 
 
-Truth = Annotated[
-    list[Path], typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/); may be repeated.")
-]
+Truth = Annotated[list[Path], typer.Option(help=f"The data set: {data.LAYOUTS}; may be repeated.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")]
 Thresholds = Annotated[int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each folder.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each data set.")]
 
 
 @app.command()
@@ -72,6 +71,16 @@ def edges(
         ),
     ] = None,
     limit: Limit = None,
+    split: data.Split = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
+    void_edges: Annotated[
+        bool, typer.Option("--void-edges", help="COCO: borders with ground nobody labelled are edges too.")
+    ] = False,
+    crowd_edges: Annotated[
+        bool, typer.Option("--crowd-edges", help="COCO: borders with crowds are edges too.")
+    ] = False,
     nms: Annotated[
         bool, typer.Option(help="Suppress non-maxima of soft maps first (not Canny's, nor segments' borders).")
     ] = False,
@@ -83,7 +92,7 @@ def edges(
     ] = False,
 ) -> None:
     """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
-    from tracedge.datasets.folder import FolderDataset
+    from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.edges import evaluate_edges, report_json
     from tracedge.evaluation.journal import journal_beside
     from tracedge.metrics.edges import STANDARD
@@ -91,7 +100,11 @@ def edges(
     from tracedge.student.files import SHIPPED
 
     try:
-        datasets = {str(folder): FolderDataset(folder, limit) for folder in truth}
+        chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit)
+        opened = {str(path): chosen.open(path) for path in truth}
+        datasets: dict[str, LabelledImages] = {
+            name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()
+        }
         predictors = predictors_from_options(pred, rivals)
         models: dict[str, EdgeTeacher | EdgePredictor] = {}
         options = option.PredictorOptions(
@@ -120,8 +133,10 @@ def edges(
     protocol = replace(protocol, thresholds=thresholds)
     settings = provenance() | {"predictions": str(pred) if pred else None}
     settings["predictors"] = {name: model.provenance for name, model in {**models, **zero_shot}.items()}
+    borders = {"void_edges": void_edges, "crowd_edges": crowd_edges}
+    settings["data"] = {name: data_provenance(dataset) | borders for name, dataset in opened.items()}
     counted = settings | {"protocol": vars(protocol), "nms": suppressed, "names": list(predictors)}
-    counted["images"] = {name: [sample.stem for sample in dataset] for name, dataset in datasets.items()}
+    counted["images"] = {name: list(dataset.names) for name, dataset in opened.items()}
     counted["content"] = FolderOfEdges(pred).fingerprint() if pred else None
     rows = []
     try:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tracedge.atomic import atomic_path
+from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluate import PREDICTION, JsonFile, Limit, provenance
 from tracedge.cli.instance_methods import FromFile, FromModel
@@ -20,14 +21,12 @@ from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from tracedge.evaluation.instances import Methods
+    from tracedge.evaluation.instances import LabelledSet, Methods
     from tracedge.proposals.from_files import MaskSource
 
 
 def instances(
-    truth: Annotated[
-        list[Path], typer.Option(help="Folder with images/ and masks/ (and ignore/), or a COCO json; may be repeated.")
-    ],
+    truth: Annotated[list[Path], typer.Option(help=f"The data set: {data.LAYOUTS}, or a COCO .json; may be repeated.")],
     pred: Annotated[
         Path | None, typer.Option(help="COCO json, label PNGs, npz files or folders of binary PNGs to score.")
     ] = None,
@@ -54,6 +53,10 @@ def instances(
     json_file: JsonFile = None,
     limit: Limit = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with a model of its own.")] = 1,
+    split: data.Split = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
     rivals: Annotated[bool, typer.Option(help="Canny's edges beside ours.")] = True,
     max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
@@ -62,13 +65,7 @@ def instances(
     Without --pred a model's edges are tried: straight, and on the masks of --proposals. Files of masks must know every image
     of the truth, unless --missing-empty is given.
     """
-    from tracedge.evaluation.instances import (
-        evaluate_instances,
-        instances_json,
-        instances_markdown,
-        labelled_coco,
-        labelled_folder,
-    )
+    from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown
     from tracedge.evaluation.journal import journal_beside
     from tracedge.export.coco_reader import is_results
     from tracedge.proposals.from_files import MaskSource
@@ -79,12 +76,12 @@ def instances(
     of_truth = next((path for path in truth if path.is_file()), None)
     if pred is None and of_truth is not None:
         raise SettingsError(f"--truth {of_truth} has no photos to predict from: give a folder with images/, or --pred.")
-    sets = {
-        str(path): (labelled_coco if path.is_file() else labelled_folder)(path, limit, max_pixels=max_pixels)
-        for path in truth
-    }
+    chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit, max_pixels)
+    opened = {str(path): _opened(path, chosen) for path in truth}
+    sets = {name: labelled for name, (labelled, _) in opened.items()}
     names = [name for labelled in sets.values() for name in labelled.names]
     settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
+    settings["data"] = {name: said for name, (_, said) in opened.items()}
     ways: FromFile | FromModel
     if pred is not None:
         ways = FromFile(pred, image_ids or (of_truth if is_results(pred) else None), max_pixels)
@@ -122,6 +119,22 @@ def instances(
                     report = instances_json(rows, settings, PREDICTION if pred else None)
                     temporary.write_text(report, encoding="utf-8")
     typer.echo(instances_markdown(rows))
+
+
+def _opened(path: Path, chosen: data.DatasetOptions) -> tuple[LabelledSet, dict[str, object]]:
+    """A data set, or the truth of a COCO file without photos; and what is said of it in the report."""
+    from tracedge.datasets.layouts import provenance as data_provenance
+    from tracedge.evaluation.instances import labelled_coco, labelled_set
+
+    if not path.is_file():
+        dataset = chosen.open(path)
+        return labelled_set(dataset.instances()), data_provenance(dataset)
+    if chosen.split is not None:
+        raise SettingsError(f"--split is for a data set's folder: {path} is a file, and its images are all one split.")
+    asked = chosen.selection if chosen.ids is not None or chosen.sample is not None else None
+    labelled = labelled_coco(path, chosen.limit, selection=asked, max_pixels=chosen.max_pixels)
+    said = {"layout": "COCO file", "split": None, "images": len(labelled.names)}
+    return labelled, said | chosen.selection.provenance
 
 
 def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: bool) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tracedge.datasets.panoptic_truth import read_panoptic_ids
+from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
 from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS, load_image
 
@@ -49,11 +51,7 @@ class Sample:
         Raises:
             DataError: a file that is no label map, or of another size than the image.
         """
-        pixels = _read_png(self.labels_path)
-        if self.void is None:
-            labels = _labels_of_masks(pixels, self.labels_path)
-        else:
-            labels = _labels_of_panoptic(pixels, self.labels_path)
+        labels = read_masks(self.labels_path) if self.void is None else read_panoptic_ids(self.labels_path)
         self._require_image_size(labels, self.labels_path)
         return labels
 
@@ -66,10 +64,15 @@ class Sample:
         """
         ignore = np.zeros(self.labels.shape, bool) if self.void is None else self.labels == self.void
         if self.ignore_path is not None:
-            marked = np.asarray(_read_png(self.ignore_path).convert("L")) > 0
+            marked = read_ignore(self.ignore_path)
             self._require_image_size(marked, self.ignore_path)
             ignore = ignore | marked
         return ignore
+
+    @property
+    def boundaries(self) -> None:
+        """None: the borders of `labels` are the truth."""
+        return None
 
     def _require_image_size(self, values: NDArray[np.generic], path: Path) -> None:
         height, width = self.image.shape[:2]
@@ -93,6 +96,7 @@ class FolderDataset:
         root: the folder.
         limit: keep only the first so many images.
         panoptic: whether panoptic/ is the truth where it is there; False: always masks/.
+        selection: which images; `limit` is then its own.
         max_pixels: see `Sample`.
 
     Raises:
@@ -105,6 +109,7 @@ class FolderDataset:
         limit: int | None = None,
         *,
         panoptic: bool = True,
+        selection: Selection | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.root, self.max_pixels = Path(root), max_pixels
@@ -119,7 +124,9 @@ class FolderDataset:
             raise DataError(
                 f"{len(missing)} of {len(images)} images have no truth: {truth / missing[0]}.png is missing."
             )
-        self._samples = [self._sample(stem, path, truth) for stem, path in sorted(images.items())[:limit]]
+        selection = Selection(limit=limit) if selection is None else selection
+        chosen = selection.choose(images, str(self.root))
+        self._samples = [self._sample(stem, images[stem], truth) for stem in chosen]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,6 +163,27 @@ def _images_in(folder: Path) -> dict[str, Path]:
     return found
 
 
+def read_masks(path: Path) -> NDArray[np.int32]:
+    """The labels of a grey PNG, int32 (H, W), 0 background.
+
+    Raises:
+        DataError: a file that cannot be read, or of several channels.
+    """
+    picture = _read_png(path)
+    if picture.mode not in _LABEL_MODES:
+        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected one channel of labels, 0 background.")
+    return np.asarray(picture).astype(np.int32)
+
+
+def read_ignore(path: Path) -> NDArray[np.bool_]:
+    """(H, W) bool: where a PNG is not black.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    return np.asarray(_read_png(path).convert("L")) > 0
+
+
 def _read_png(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -163,16 +191,3 @@ def _read_png(path: Path) -> Image.Image:
             return picture
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
-
-
-def _labels_of_masks(picture: Image.Image, path: Path) -> NDArray[np.int32]:
-    if picture.mode not in _LABEL_MODES:
-        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected one channel of labels, 0 background.")
-    return np.asarray(picture).astype(np.int32)
-
-
-def _labels_of_panoptic(picture: Image.Image, path: Path) -> NDArray[np.int32]:
-    if picture.mode != "RGB":
-        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected RGB, id = R + 256 G + 65536 B.")
-    red, green, blue = np.moveaxis(np.asarray(picture).astype(np.int32), -1, 0)
-    return red + 256 * green + 65536 * blue

@@ -33,6 +33,9 @@ class LabelledImage(Protocol):
     def labels(self) -> NDArray[np.int32]: ...
     @property
     def ignore(self) -> NDArray[np.bool_]: ...
+    @property
+    def boundaries(self) -> NDArray[np.bool_] | None:
+        """(H, W), or (A, H, W) of A annotators, where these and not the borders of the labels are the truth; else None."""
 
 
 class LabelledImages(Protocol):
@@ -83,7 +86,7 @@ def evaluate_edges(
 ) -> list[EdgeRow]:
     """Score edge predictors on the instance boundaries of a data set.
 
-    The truth is ``instance_boundaries`` of the labels, void and ignored pixels left out. Every predictor sees every
+    The truth is ``true_boundaries`` of each sample, void and ignored pixels left out. Every predictor sees every
     image, in the order of the data set; counts are integers, so the scores do not depend on ``workers``.
 
     Args:
@@ -123,6 +126,12 @@ def evaluate_edges(
         if progress is not None:
             progress(done, len(dataset) * len(predictors))
     return [_row(name, truth, scores[name], times[name]) for name in predictors]
+
+
+def true_boundaries(sample: LabelledImage) -> NDArray[np.bool_]:
+    """A sample's own boundaries if it has some (BSDS: of several annotators), else ``instance_boundaries`` of its labels."""
+    drawn = sample.boundaries
+    return instance_boundaries(sample.labels, sample.ignore, sample.void) if drawn is None else drawn
 
 
 def report_markdown(rows: Iterable[EdgeRow]) -> str:
@@ -212,7 +221,7 @@ def _predicted(
         if not new:
             continue
         with _naming(sample.stem, "reading its truth"):
-            truth = instance_boundaries(sample.labels, sample.ignore, sample.void)
+            truth = true_boundaries(sample)
         for name in new:
             with _naming(sample.stem, f"edges of {name}"):
                 edges, milliseconds = _edges_of(predictors[name], sample)

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracedge.datasets.folder import FolderDataset
-from tracedge.errors import DataError, RunError
+from tracedge.datasets.coco import choose_coco_ids, instance_truth
+from tracedge.datasets.layouts import SampleList
+from tracedge.datasets.samples import InstanceSample
+from tracedge.datasets.selection import Selection
+from tracedge.errors import RunError
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.processes import in_order
-from tracedge.export.coco_reader import read_coco
+from tracedge.export.coco_reader import read_coco, read_coco_images
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, score_instances
-
-CLASSES = "instances.json"
-"""Beside images/: a list of {"file", "instances": [{"label", "category"}]}, which says which objects are of one class."""
 
 
 @dataclass(frozen=True)
@@ -59,45 +59,41 @@ class LabelledSet:
     samples: Iterator[LabelledInstances]
 
 
-def labelled_folder(root: Path, limit: int | None = None, *, max_pixels: int = MAX_PIXELS) -> LabelledSet:
-    """The images of a labelled folder, with their instances.
+def labelled_set(samples: SampleList[InstanceSample]) -> LabelledSet:
+    """The images of an opened data set (`open_dataset(...).instances()`), with their instances."""
 
-    `masks/` is the truth also where there is `panoptic/`: instances are things, and not stuff.
+    def read() -> Iterator[LabelledInstances]:
+        for sample in samples:
+            truth = sample.truth
+            yield LabelledInstances(sample.image_path.name, sample.image, truth.objects, truth.classes, truth.ignore)
 
-    Raises:
-        DataError: no images, no masks/, or an instances.json that does not say the classes.
-    """
-    dataset = FolderDataset(root, limit, panoptic=False, max_pixels=max_pixels)
-    classes = _classes(root / CLASSES)
-
-    def samples() -> Iterator[LabelledInstances]:
-        for sample in dataset:
-            labels, known = sample.labels, classes.get(sample.stem)
-            present = np.unique(labels[labels > 0]).tolist()
-            of_objects = tuple(known.get(label) for label in present) if known is not None else None
-            objects = Instances.from_labels(labels)
-            yield LabelledInstances(sample.image_path.name, sample.image, objects, of_objects, sample.ignore)
-
-    return LabelledSet(dataset.names, samples())
+    return LabelledSet(samples.names, read())
 
 
-def labelled_coco(path: Path, limit: int | None = None, *, max_pixels: int = MAX_PIXELS) -> LabelledSet:
-    """The same from a COCO instances file, without the images; its crowds are what is ignored.
+def labelled_coco(
+    path: Path, limit: int | None = None, *, selection: Selection | None = None, max_pixels: int = MAX_PIXELS
+) -> LabelledSet:
+    """The same from a COCO instances file, without the photos; its crowds are what is ignored.
+
+    Args:
+        path: the .json file.
+        limit: keep only the first so many images, in the file's order.
+        selection: which images instead, in the order of their names.
+        max_pixels: the largest H * W accepted of an image.
 
     Raises:
         DataError: no such file, or one that is not as it should be.
     """
-    truth = read_coco(path, max_pixels=max_pixels)
-    images = list(truth.images.values())[:limit]
+    images = read_coco_images(path, max_pixels=max_pixels)
+    chosen = list(images)[:limit] if selection is None else choose_coco_ids(images, selection, str(path))
+    truth = read_coco(path, only=chosen, max_pixels=max_pixels)
 
     def samples() -> Iterator[LabelledInstances]:
-        for image in images:
-            crowds = truth.instances(image.id, crowds=True).masks
-            ignore: NDArray[np.bool_] | None = np.asarray(crowds.any(axis=0)) if len(crowds) else None
-            classes = truth.classes(image.id)
-            yield LabelledInstances(image.file_name, None, truth.instances(image.id), classes, ignore)
+        for number in chosen:
+            known = instance_truth(truth, number)
+            yield LabelledInstances(images[number].file_name, None, known.objects, known.classes, known.ignore)
 
-    return LabelledSet(tuple(image.file_name for image in images), samples())
+    return LabelledSet(tuple(images[number].file_name for number in chosen), samples())
 
 
 def evaluate_instances(
@@ -178,16 +174,3 @@ def instances_json(rows: Iterable[InstanceRow], provenance: Mapping[str, object]
     if headline is not None and (first := next((row for row in rows if row.name == headline), None)) is not None:
         report |= asdict(first.figures)
     return json.dumps(report, indent=2, sort_keys=True) + "\n"
-
-
-def _classes(path: Path) -> dict[str, dict[int, object]]:
-    """Stem of an image -> label -> class; empty where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        return {
-            Path(record["file"]).stem: {int(entry["label"]): entry["category"] for entry in record["instances"]}
-            for record in json.loads(path.read_text(encoding="utf-8"))
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} does not say the classes of instances: {type(error).__name__} {error}.") from error

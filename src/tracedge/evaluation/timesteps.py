@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tracedge.emergence import RULES, instance_emergence_point
 from tracedge.errors import SettingsError
-from tracedge.evaluation.edges import LabelledImages
+from tracedge.evaluation.edges import LabelledImages, true_boundaries
 from tracedge.maps import EdgeMap
 from tracedge.metrics.edges import (
     STANDARD,
@@ -21,7 +21,6 @@ from tracedge.metrics.edges import (
     EdgeProtocol,
     EdgeScores,
     edge_scores,
-    instance_boundaries,
     score_image,
 )
 
@@ -61,7 +60,7 @@ def evaluate_timesteps(
     counts: list[list[EdgeCounts]] = []
     curves: list[EdgeMap] = []
     for done, sample in enumerate(dataset, start=1):
-        truth = instance_boundaries(sample.labels, sample.ignore, sample.void)
+        truth = true_boundaries(sample)
         maps = sweep(sample.image)
         counts.append([score_image(found.edges, truth, sample.ignore, protocol) for found in maps])
         curves.append(maps[0])

@@ -8,22 +8,22 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracedge.errors import DataError
 from tracedge.export.coco import checked_file_name
+from tracedge.export.json_lists import MAX_JSON_BYTES, lists_of, read_json_text, refuse_constant
 from tracedge.export.rle import decode, size_of
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
-
-MAX_JSON_BYTES = 1 << 32
 
 Size: TypeAlias = tuple[int, int]
 Images: TypeAlias = str | os.PathLike[str] | Mapping[int, tuple[str, Size | None]]
@@ -126,7 +126,13 @@ class CocoFile:
         return named[0], named[1]
 
 
-def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max_pixels: int = MAX_PIXELS) -> CocoFile:
+def read_coco(
+    path: str | os.PathLike[str],
+    images: Images | None = None,
+    *,
+    only: Collection[int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> CocoFile:
     """Read a COCO instances file (a JSON object), or a results file (a JSON list) with the images that it is about.
 
     Annotations of all categories are instances; `CocoFile.classes` tells them apart. Where a file's largest score is above 1, all
@@ -136,6 +142,7 @@ def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max
         path: the .json file.
         images: for results only: the instances file of the images, or image id -> (file name, (H, W) or None); where it is None
             the run-length encodings say the size.
+        only: for an instances file: the ids of the images wanted. Of the others nothing is kept, or looked at.
         max_pixels: the largest H * W accepted of an image.
 
     Raises:
@@ -144,18 +151,76 @@ def read_coco(path: str | os.PathLike[str], images: Images | None = None, *, max
             of another form.
     """
     path = Path(path)
+    if only is not None:
+        return _read_part(path, frozenset(only), max_pixels)
     content = _json(path)
-    try:
+    with _naming(path, "a COCO file of instances"):
         if isinstance(content, list):
             known = _given_images(images, max_pixels)
-            return CocoFile(path, known, {}, max_pixels, _by_image(content, known, "result", ("image_id", "score")))
+            found = _by_image(enumerate(content, 1), known, "result", ("image_id", "score"))
+            return CocoFile(path, known, {}, max_pixels, found)
         if images is not None:
             raise DataError("it is no list of results, and has images of its own: do not give images.")
         known = _own_images(content, max_pixels)
-        found = _by_image(_list(content, "annotations"), known, "annotation", ("id", "image_id"))
+        found = _by_image(enumerate(_list(content, "annotations"), 1), known, "annotation", ("id", "image_id"))
         return CocoFile(path, known, _settings(content), max_pixels, found)
+
+
+def read_coco_images(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> dict[int, CocoImage]:
+    """Image id -> image of a COCO file of instances or of panoptic segments; what stands behind the images is not read.
+
+    Raises:
+        DataError: as `read_coco`.
+    """
+    path = Path(path)
+    with _naming(path, "a COCO file"):
+        return _own_images({"images": list(_records(path, "images"))}, max_pixels)
+
+
+def records_of_images(path: Path, key: str, only: Collection[int]) -> Iterator[tuple[int, Any]]:
+    """The records of a list of a COCO file that are of these images, each with its place in the list, from 1.
+
+    Records that are no objects, or of no whole image_id, come too: whoever reads them says what is wrong.
+
+    Raises:
+        DataError: no JSON object with that list.
+    """
+    for place, entry in enumerate(_records(path, key), start=1):
+        number = entry.get("image_id") if isinstance(entry, dict) else None
+        if type(number) is not int or number in only:
+            yield place, entry
+
+
+def _read_part(path: Path, only: frozenset[int], max_pixels: int) -> CocoFile:
+    with _naming(path, "a COCO file of instances"):
+        images = _own_images({"images": list(_records(path, "images"))}, max_pixels)
+        known = {number: image for number, image in images.items() if number in only}
+        if missing := sorted(only - known.keys()):
+            raise DataError(f"{len(missing)} of {len(only)} images are not in it, the first of them {missing[0]}.")
+        wanted = records_of_images(path, "annotations", only)
+        return CocoFile(path, known, {}, max_pixels, _by_image(wanted, known, "annotation", ("id", "image_id")))
+
+
+@contextmanager
+def _naming(path: Path, kind: str) -> Iterator[None]:
+    """Whatever is wrong in a file names the file."""
+    try:
+        yield
     except DataError as error:
-        raise DataError(f"{path} is not a COCO file of instances: {error}") from error
+        raise DataError(f"{path} is not {kind}: {error}") from error
+
+
+def _records(path: Path, key: str) -> Iterator[Any]:
+    """The records of the first list of that name."""
+    text = read_json_text(path)
+    try:
+        for name, records in lists_of(text):
+            if name == key:
+                yield from records
+                return
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it cannot be read as JSON: {error}.") from error
+    raise DataError(f"expected an object with a list of {key}.")
 
 
 def is_results(path: str | os.PathLike[str]) -> bool:
@@ -172,15 +237,11 @@ def _json(path: Path) -> Any:
         size = path.stat().st_size
         if size > MAX_JSON_BYTES:
             raise DataError(f"{path} is {size} bytes, more than the limit of {MAX_JSON_BYTES}: split it.")
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        return json.loads(path.read_bytes(), parse_constant=refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be read as JSON: {error}.") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage]:
@@ -221,12 +282,12 @@ def _own_images(content: object, max_pixels: int) -> dict[int, CocoImage]:
 
 
 def _by_image(
-    entries: Iterable[Any], known: Mapping[int, CocoImage], what: str, keys: tuple[str, ...]
+    entries: Iterable[tuple[int, Any]], known: Mapping[int, CocoImage], what: str, keys: tuple[str, ...]
 ) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {}
     seen: set[int] = set()
     highest = 1.0
-    for place, entry in enumerate(entries, start=1):
+    for place, entry in entries:
         name = f"{what} {place} of the list"
         _check_keys(entry, name, (*keys, "segmentation"))
         if "id" in keys:

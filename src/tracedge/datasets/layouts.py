@@ -1,0 +1,95 @@
+"""One way in for data sets on disk: the layout is recognised by its folders, as they come out of the official archives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from tracedge.datasets import bsds, coco, labelled, voc
+from tracedge.datasets.folder import Sample as FolderSample
+from tracedge.datasets.samples import EdgeSample, InstanceSample, PanopticSample
+from tracedge.datasets.selection import Selection
+from tracedge.errors import DataError
+from tracedge.images import MAX_PIXELS
+
+S_co = TypeVar("S_co", covariant=True)
+
+
+class SampleList(Protocol[S_co]):
+    """Samples in a fixed order, made afresh each time; the names of their photos are known before anything is read."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def __iter__(self) -> Iterator[S_co]: ...
+    def __len__(self) -> int: ...
+
+
+class Dataset(Protocol):
+    """The chosen images of a data set, and its truth in three forms. A form that a layout does not have raises a DataError.
+
+    layout: "COCO", "VOC", "BSDS" or "folder". split: its name, None for a folder.
+    """
+
+    @property
+    def layout(self) -> str: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def selection(self) -> Selection: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def edges(
+        self, *, void_edges: bool = False, crowd_edges: bool = False
+    ) -> SampleList[EdgeSample] | SampleList[FolderSample]: ...
+    def instances(self) -> SampleList[InstanceSample]: ...
+    def panoptic(self) -> SampleList[PanopticSample]: ...
+
+
+def open_dataset(
+    path: str | os.PathLike[str],
+    split: str | None = None,
+    selection: Selection | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Dataset:
+    """Open a data set.
+
+    | layout | recognised by | splits |
+    | --- | --- | --- |
+    | COCO | annotations/instances_*.json or panoptic_*.json | val2017, train2017, val2014, train2014 |
+    | VOC 2012 | ImageSets/Segmentation/, SegmentationObject/, JPEGImages/ | val (default), train, trainval |
+    | BSDS500 | images/ and groundTruth/ | test (default), val, train |
+    | folder | images/, and masks/ or panoptic/ | none |
+
+    Args:
+        path: the root; of VOC and BSDS a folder above will do.
+        split: one of the above.
+        selection: which images; None: all of the split.
+        max_pixels: the largest H * W accepted of a picture.
+
+    Raises:
+        DataError: none of the layouts, or one with a part missing.
+        SettingsError: a split that the layout does not have.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; a data set is one.")
+    if coco.is_coco(root):
+        return coco.open_coco(root, split, selection, max_pixels=max_pixels)
+    if voc.find_voc(root) is not None:
+        return voc.open_voc(root, split, selection, max_pixels=max_pixels)
+    if bsds.find_bsds(root) is not None:
+        return bsds.open_bsds(root, split, selection, max_pixels=max_pixels)
+    if labelled.is_labelled(root):
+        return labelled.open_labelled(root, split, selection, max_pixels=max_pixels)
+    looked_for = (coco.LOOKED_FOR, voc.LOOKED_FOR, bsds.LOOKED_FOR, labelled.LOOKED_FOR)
+    lines = "".join(f"\n  {line}" for line in looked_for)
+    raise DataError(f"{root} is no data set of a layout that is known; looked there for{lines}")
+
+
+def provenance(dataset: Dataset) -> dict[str, object]:
+    """What a figure depends on besides the files: the layout, the split and which images, of JSON's types."""
+    chosen = {"layout": dataset.layout, "split": dataset.split, "images": len(dataset.names)}
+    return chosen | dataset.selection.provenance

@@ -1,0 +1,205 @@
+"""The one way into data sets: layouts, which images are chosen, and the commands that take them."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from dataset_roots import bsds, coco_2014, coco_2017, save, save_json, save_photo, segments, voc, voc_objects
+from instance_masks import a_few
+from tracedge.cli import app
+from tracedge.datasets.layouts import open_dataset
+from tracedge.datasets.selection import Selection, Wanted, read_ids
+from tracedge.errors import DataError, SettingsError
+from tracedge.export.coco_reader import read_coco
+from tracedge.export.json_lists import lists_of
+
+# --- layouts ----------------------------------------------------------------------------------------------------------
+
+
+def labelled(root, stems=("a", "b", "c")):
+    for stem in stems:
+        save_photo(root / "images" / f"{stem}.png")
+        save(root / "masks" / f"{stem}.png", np.minimum(segments(), 300).astype(np.uint16))
+    return root
+
+
+def test_a_labelled_folder_is_one_of_the_layouts(tmp_path):
+    dataset = open_dataset(labelled(tmp_path), selection=Selection(limit=2))
+    assert (dataset.layout, dataset.split, dataset.names) == ("folder", None, ("a.png", "b.png"))
+    assert [sample.stem for sample in dataset.edges()] == ["a", "b"]
+    assert [len(sample.truth.objects) for sample in dataset.instances()] == [3, 3]
+    with pytest.raises(SettingsError, match="which has no splits"):
+        open_dataset(tmp_path, "val")
+    with pytest.raises(SettingsError, match="are for COCO"):
+        dataset.edges(void_edges=True)
+    with pytest.raises(DataError, match=r"looked for panoptic.json and panoptic/"):
+        dataset.panoptic()
+
+
+def test_a_labelled_folder_with_panoptic_json_has_segments(tmp_path):
+    labelled(tmp_path / "set", ["000000000007"])
+    coco = coco_2017(tmp_path / "coco", [7, 8])
+    (coco / "annotations" / "panoptic_val2017.json").rename(tmp_path / "set" / "panoptic.json")
+    (coco / "annotations" / "panoptic_val2017").rename(tmp_path / "set" / "panoptic")
+    (sample,) = open_dataset(tmp_path / "set").panoptic()
+    np.testing.assert_array_equal(sample.truth.ids, segments())
+
+
+def test_another_folder_is_told_what_was_looked_for(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="no data set of a layout that is known") as caught:
+        open_dataset(tmp_path)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == ["COCO", "VOC", "BSDS", "labelled folder"]
+    with pytest.raises(DataError, match="is not a folder"):
+        open_dataset(tmp_path / "nowhere")
+
+
+# --- which images -----------------------------------------------------------------------------------------------------
+
+stems = st.sets(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=6), min_size=1, max_size=12)
+
+
+@a_few
+@given(stems, st.integers(0, 9), st.data())
+def test_a_sample_is_sorted_of_its_size_and_part_of_every_larger_one(names, seed, data):
+    larger = data.draw(st.integers(1, len(names)))
+    smaller = data.draw(st.integers(1, larger))
+    many = Selection(sample=larger, sample_seed=seed).choose(dict.fromkeys(names), "names")
+    few = Selection(sample=smaller, sample_seed=seed).choose(dict.fromkeys(sorted(names, reverse=True)), "names")
+    assert many == sorted(many) and len(many) == larger and len(few) == smaller and set(few) <= set(many)
+
+
+def test_samples_are_the_same_on_every_machine_and_differ_by_seed():
+    names = [f"{number:012d}" for number in range(1000)]
+    first, second = (Selection(sample=3, sample_seed=seed).choose(dict.fromkeys(names), "names") for seed in (0, 1))
+    assert first == ["000000000028", "000000000474", "000000000585"] != second
+
+
+def test_ids_come_before_the_sample_and_the_limit_last(tmp_path):
+    (tmp_path / "ids.txt").write_text("c.jpg\na\nd")
+    chosen = Selection(tmp_path / "ids.txt", sample=2, sample_seed=1, limit=1).choose(dict.fromkeys("abcd"), "letters")
+    assert len(chosen) == 1 and chosen[0] in "acd"
+    with pytest.raises(DataError, match="A sample of 4 images was asked for, but there are 3 of letters"):
+        Selection(tmp_path / "ids.txt", sample=4).choose(dict.fromkeys("abcd"), "letters")
+    with pytest.raises(SettingsError, match="sample is a number of images"):
+        Selection(sample=0)
+
+
+def test_lists_of_ids_are_read_and_refused(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_text("# of ours\n 7 \n\nval/a.b.JPG\nb.v2\n7\n")
+    assert read_ids(path) == [Wanted("7"), Wanted("a.b"), Wanted("b.v2")]
+    for content in ("", "# nothing\n"):
+        path.write_text(content)
+        with pytest.raises(DataError, match="names no image"):
+            read_ids(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read as a list of ids"):
+        read_ids(path)
+    with pytest.raises(DataError, match="cannot be read as a list of ids"):
+        read_ids(tmp_path / "nowhere.txt")
+
+
+# --- large files ------------------------------------------------------------------------------------------------------
+
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=3
+)
+
+
+@a_few
+@given(st.dictionaries(st.text(max_size=2), values, max_size=3), st.sampled_from([None, 2]))
+def test_lists_are_read_as_json_reads_them(content, indent):
+    text = json.dumps(content, indent=indent)
+    assert {key: list(records) for key, records in lists_of(text)} == {
+        key: value for key, value in content.items() if isinstance(value, list)
+    }
+    assert [key for key, _ in lists_of(text)] == [key for key, value in content.items() if isinstance(value, list)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"a"', '{"a": [', '{"a": [1', '{"a": [1,]}', '{"a": [NaN]}', "{1: []}"]
+)
+def test_damaged_json_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        _ = [list(records) for _, records in lists_of(text)]
+
+
+def test_a_part_of_a_coco_file_is_what_the_whole_has_of_it(tmp_path):
+    path = coco_2017(tmp_path, [1, 2, 3]) / "annotations" / "instances_val2017.json"
+    whole, part = read_coco(path), read_coco(path, only=[3, 1])
+    assert list(part.images.values()) == [whole.images[1], whole.images[3]]
+    for number in (1, 3):
+        np.testing.assert_array_equal(part.instances(number).masks, whole.instances(number).masks)
+        assert part.classes(number) == whole.classes(number)
+    with pytest.raises(DataError, match="1 of 2 images are not in it, the first of them 9"):
+        read_coco(path, only=[1, 9])
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def scored(report, *arguments):
+    done = run("evaluate", *arguments, "--json", report)
+    assert done.exit_code == 0, done.output
+    return json.loads(report.read_text())
+
+
+def test_edges_of_a_seeded_sample_of_val2014_are_scored_and_the_report_says_so(tmp_path):
+    root, report = coco_2014(tmp_path), tmp_path / "report.json"
+    (tmp_path / "ids.txt").write_text("9\n42\n139\n")
+    asked = ["--split", "val2014", "--ids", tmp_path / "ids.txt", "--sample", 2, "--sample-seed", 5, "--void-edges"]
+    found = scored(report, "edges", "--truth", root, *asked, "--thresholds", 3, "--workers", 1)
+    assert {row["images"] for row in found["rows"]} == {2}
+    said = found["provenance"]["data"][str(root)]
+    assert said.pop("ids")["name"] == "ids.txt"
+    assert said == {
+        **{"layout": "COCO", "split": "val2014", "images": 2, "sample": 2, "sample_seed": 5, "limit": None},
+        **{"void_edges": True, "crowd_edges": False},
+    }
+
+
+def test_edges_are_scored_on_what_annotators_drew(tmp_path):
+    found = scored(tmp_path / "r.json", "edges", "--truth", bsds(tmp_path), "--bsds", "--thresholds", 3, "--workers", 1)
+    assert {row["images"] for row in found["rows"]} == {2}
+
+
+def test_instances_of_voc_are_scored_from_files(tmp_path):
+    objects = voc_objects()
+    objects[objects == 255] = 0
+    for stem in ("2007_000033", "2008_000002"):
+        save(tmp_path / "pred" / f"{stem}.png", objects)
+    asked = ["--truth", voc(tmp_path / "set"), "--pred", tmp_path / "pred", "--split", "val"]
+    found = scored(tmp_path / "r.json", "instances", *asked)
+    assert found["ap"] == pytest.approx(1) and found["images"] == 2
+    assert found["provenance"]["data"][str(tmp_path / "set")]["layout"] == "VOC"
+
+
+def test_instances_of_a_coco_file_are_chosen_too(tmp_path):
+    path = coco_2017(tmp_path, [1, 2, 3]) / "annotations" / "instances_val2017.json"
+    found = scored(tmp_path / "r.json", "instances", "--truth", path, "--pred", path, "--sample", 2)
+    assert found["ap"] == pytest.approx(1) and found["images"] == 2
+    done = run("evaluate", "instances", "--truth", path, "--pred", path, "--split", "val2017")
+    assert "--split is for a data set's folder" in str(done.exception)
+
+
+def test_wrong_use_ends_with_two_before_anything_is_scored(tmp_path):
+    voc(tmp_path / "voc")
+    bsds(tmp_path / "bsds")
+    assert run("evaluate", "edges", "--truth", tmp_path / "voc", "--split", "val2017").exit_code == 2
+    assert run("evaluate", "edges", "--truth", tmp_path / "voc", "--crowd-edges").exit_code == 2
+    assert run("evaluate", "edges", "--truth", tmp_path / "voc", "--ids", tmp_path / "nowhere").exit_code == 2
+    done = run("evaluate", "instances", "--truth", tmp_path / "bsds", "--pred", tmp_path)
+    assert "it has no instances" in str(done.exception)
+    save_json(tmp_path / "x" / "annotations" / "other.json", {})
+    done = run("evaluate", "edges", "--truth", tmp_path / "x")
+    assert done.exit_code == 2 and "looked there for" in done.output
