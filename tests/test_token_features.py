@@ -100,9 +100,9 @@ def test_what_the_features_depend_on_is_said(tiny_dino, tmp_path):
 def test_models_that_cannot_be_had_are_refused_in_a_sentence(tiny_dino, tmp_path):
     with pytest.raises(SettingsError, match="give one of dino-vitb8"):
         load_vision("dino")
-    with pytest.raises(BackboneError, match=r"local_files_only forbids .* `hf download facebook/dino-vits8`"):
+    with pytest.raises(BackboneError, match=r"local_files_only forbids .* `tracedge download dino-vits8`"):
         load_vision("dino-vits8", local_files_only=True, cache_dir=tmp_path)
-    with pytest.raises(BackboneError, match="not in the cache and cannot be had"):
+    with pytest.raises(BackboneError, match="not in the cache and the hub cannot be reached"):
         load_vision("dino-vits8", cache_dir=tmp_path)  # the tests are offline
     with pytest.raises(BackboneError, match=r"no config.json and model.safetensors"):
         load_vision(tmp_path)
@@ -110,8 +110,8 @@ def test_models_that_cannot_be_had_are_refused_in_a_sentence(tiny_dino, tmp_path
         DinoFeatures(tiny_dino, px=50, device="cpu")
     other = shutil.copytree(tiny_dino, tmp_path / "other")
     config = (other / "config.json").read_text()
-    (other / "config.json").write_text(config.replace('"vit"', '"dinov2"'))
-    with pytest.raises(BackboneError, match="'dinov2', expected 'vit'"):
+    (other / "config.json").write_text(config.replace('"vit"', '"swin"'))
+    with pytest.raises(BackboneError, match="'swin', expected one of vit, dinov2"):
         load_vision(other)
     (other / "config.json").write_text(config.replace('"num_hidden_layers": 3', '"num_hidden_layers": 4'))
     with pytest.raises(BackboneError, match="do not fit their config"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tracedge.segmentation import Segmenter, segment
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher, TeacherSettings
+    from tracedge.vision_edges import VisionEdges, VisionSettings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "Segmenter",
     "TeacherSettings",
     "TracedgeError",
+    "VisionEdges",
+    "VisionSettings",
     "load_backbone",
     "load_image",
     "segment",
@@ -43,6 +46,8 @@ _HOMES = {
     "Segmenter": "tracedge.segmentation",
     "TeacherSettings": "tracedge.teacher",
     "TracedgeError": "tracedge.errors",
+    "VisionEdges": "tracedge.vision_edges",
+    "VisionSettings": "tracedge.vision_edges",
     "load_backbone": "tracedge.backbones",
     "load_image": "tracedge.images",
     "segment": "tracedge.segmentation",

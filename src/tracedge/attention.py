@@ -84,6 +84,8 @@ def record_attention(source: AttentionSource, latent_hw: tuple[int, int], reduce
         if place is None:
             return
         image, grid_hw = place
+        if isinstance(image, Tensor):
+            image, query, key, value = _in_order(image, query, key, value, bias, f"{source.name}: block {stack[-1]}")
         if (
             image.stop > query.shape[-2]
             or image.stop > key.shape[-2]
@@ -106,6 +108,20 @@ def record_attention(source: AttentionSource, latent_hw: tuple[int, int], reduce
             handle.remove()
     if sorted(seen) != sorted(source.attention_blocks):
         raise RecordingError(_wrong_blocks(source, seen))
+
+
+def _in_order(
+    places: Tensor, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, where: str
+) -> tuple[slice, Tensor, Tensor, Tensor]:
+    """Queries, keys and values with the image tokens row by row, for a sequence of nothing else."""
+    if bias is not None or not query.shape[-2] == key.shape[-2] == len(places):
+        raise RecordingError(
+            f"{where} has {query.shape[-2]} queries and {key.shape[-2]} keys{' and a mask' if bias is not None else ''}, "
+            f"expected the {len(places)} image tokens alone"
+        )
+    order = places.to(query.device)
+    query, key, value = (each.index_select(-2, order) for each in (query, key, value))
+    return slice(0, len(places)), query, key, value
 
 
 class _Watch(TorchFunctionMode):

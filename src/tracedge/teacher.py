@@ -17,15 +17,12 @@ from tracedge.backbones.noise import image_noise
 from tracedge.backbones.protocol import Backbone
 from tracedge.batching import predict_by_size
 from tracedge.criteria import criterion
-from tracedge.divergence import attention_boundary_divergence
-from tracedge.edges import normalise
 from tracedge.emergence import RULES, Emergence, EmergenceTracker
 from tracedge.errors import SettingsError
 from tracedge.fit import Fit
+from tracedge.from_attention import Look, Reading, read_edges
 from tracedge.images import ImageSource, content_hash, load_image
 from tracedge.maps import EdgeMap
-from tracedge.placement import place_edges
-from tracedge.tiling import Box, blend_tiles, zoom_tiles
 
 Image = NDArray[Any]
 Attention = tuple[Tensor, tuple[int, int]]
@@ -203,20 +200,16 @@ class EdgeTeacher:
 
     def _edge_map(self, view: _View, point: Emergence, attention: Tensor, grid_hw: tuple[int, int]) -> EdgeMap:
         """From the map (1, N, N) at the chosen timestep to the edges of one image."""
-        # 1. Divergence of the whole picture, and of its tiles where it is large enough.
-        divergence = view.fit.undo(self._divergence(attention, grid_hw))[0].numpy()  # (H, W)
-        boxes = self._tiles(view.image)
-        if boxes:
-            divergence = (
-                divergence + blend_tiles([(box, self._divergence_of_tile(view, box, point)) for box in boxes])
-            ) / 2
 
-        # 2. On the picture's own contours, and in [0, 1].
-        token = max(side / cells for side, cells in zip(view.image.shape[:2], grid_hw, strict=True))
-        edges = place_edges(view.image, divergence, token) if self.settings.snap else divergence
+        def look(tile: Image) -> Look:
+            seen = self._view(tile)
+            return Look(seen.fit, *self._attention_at(seen.latents, [seen.noise], point.timestep))
+
+        reading = Reading(self.settings.zoom, self.settings.neighbours, self.settings.symmetric, self.settings.snap)
+        edges = read_edges(view.image, Look(view.fit, attention, grid_hw), look, self.size, reading)
         curve = (point.timesteps, point.divergences) if len(point.timesteps) > 1 else ((), ())
         margin = point.margin if len(point.timesteps) > 1 else None
-        return EdgeMap(normalise(edges), point.timestep, margin, *curve, settings=self.provenance)
+        return EdgeMap(edges, point.timestep, margin, *curve, settings=self.provenance)
 
     def _noise(self, name: str, shape: Sequence[int]) -> Tensor:
         """(E, ...) noise of one image or tile, drawn on the CPU from the seed and the image alone."""
@@ -278,20 +271,3 @@ class EdgeTeacher:
             only = slice(index, index + 1)
             best[only], _ = self._attention_at(latents[only], noise[only], points[index].timestep)
         return points, best, grid_hw
-
-    def _divergence(self, attention: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-        return attention_boundary_divergence(
-            attention, grid_hw, neighbours=self.settings.neighbours, measure="kl", symmetric=self.settings.symmetric
-        ).cpu()
-
-    def _tiles(self, image: Image) -> list[Box]:
-        """Boxes of the picture that are seen at `size` each, so that together they show it at `zoom` times the size."""
-        longest = max(image.shape[:2])
-        zoom = self.settings.zoom or (2 if longest >= 2 * self.size else 1)
-        return zoom_tiles(image.shape[:2], zoom) if zoom > 1 else []
-
-    def _divergence_of_tile(self, view: _View, box: Box, point: Emergence) -> Image:
-        top, left, bottom, right = box
-        tile = self._view(view.image[top:bottom, left:right].copy())
-        attention, grid_hw = self._attention_at(tile.latents, [tile.noise], point.timestep)
-        return tile.fit.undo(self._divergence(attention, grid_hw))[0].numpy()

@@ -62,10 +62,17 @@ def model_of(name: str) -> Model:
     """The row of a name, or one made up for a hub id that is not in the table (its licence is then not known).
 
     Raises:
-        SettingsError: neither a name nor of the form owner/model.
+        SettingsError: neither a name nor of the form owner/model; or it is a vision model, which has no timesteps.
     """
+    from tracedge.backbones.vision import is_vision
+
     if name in MODELS:
         return MODELS[name]
+    if is_vision(name):
+        raise SettingsError(
+            f"{name} is a vision transformer and no diffusion model: it has no timesteps. Its edges, ABDiv alone, come from "
+            "`tracedge edges`, `segment`, `refine`, `evaluate edges` and `evaluate instances`, or from tracedge.VisionEdges."
+        )
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         return Model("by its config", 0, "unknown", (name,))
     raise SettingsError(

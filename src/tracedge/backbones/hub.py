@@ -57,12 +57,7 @@ class PipelineFiles:
         digest = hashlib.sha256((self.folder / INDEX).read_bytes())
         for part in parts:
             for path in sorted((self.folder / part).glob("*")):
-                size = path.stat().st_size
-                digest.update(f"{part}/{path.name}:{size}".encode())
-                with path.open("rb") as file:
-                    for start in range(0, size, max(_SAMPLE, size // 16)):
-                        file.seek(start)
-                        digest.update(file.read(_SAMPLE))
+                _add(digest, f"{part}/{path.name}", path)
         return digest.hexdigest()
 
     def require(self, parts: Sequence[str]) -> None:
@@ -80,6 +75,14 @@ class PipelineFiles:
                 f"{self.source}: the part {still[0]}/ is not there or not whole. tracedge reads a config and "
                 "safetensors weights of the standard names (no .bin, .ckpt or fp16 variant) and loads no pickle."
             )
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """What changes when one of these files is exchanged, made as `PipelineFiles.fingerprint`."""
+    digest = hashlib.sha256()
+    for path in paths:
+        _add(digest, path.name, path)
+    return digest.hexdigest()
 
 
 def is_whole(folder: Path, part: str) -> bool:
@@ -125,13 +128,13 @@ def hub_pipeline(
         BackboneError: it is not in the cache and cannot be had.
     """
     for hub_id in model.hub_ids:
-        snapshot = _cached(hub_id, model.revision, cache_dir)
+        snapshot = cached(hub_id, model.revision, cache_dir)
         if snapshot is not None and (snapshot / INDEX).is_file():
             return _pipeline(name, model, hub_id, snapshot, local_files_only, cache_dir)
     if local_files_only:
-        raise _absent(name, "is not in the cache and local_files_only forbids to fetch it", model)
+        raise absent(name, "is not in the cache and local_files_only forbids to fetch it", model)
     for hub_id in model.hub_ids:
-        snapshot = _fetched(name, model, hub_id, model.revision, [INDEX], cache_dir)
+        snapshot = fetched(name, model, hub_id, model.revision, [INDEX], cache_dir)
         if snapshot is not None:
             return _pipeline(name, model, hub_id, snapshot, local_files_only, cache_dir)
     raise BackboneError(
@@ -159,6 +162,15 @@ def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:
     return [files.folder / INDEX, *sorted(path for part in parts for path in (files.folder / part).iterdir())]
 
 
+def _add(digest: hashlib._Hash, name: str, path: Path) -> None:
+    size = path.stat().st_size
+    digest.update(f"{name}:{size}".encode())
+    with path.open("rb") as file:
+        for start in range(0, size, max(_SAMPLE, size // 16)):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE))
+
+
 def _pipeline(
     name: str, model: Model, hub_id: str, snapshot: Path, local_files_only: bool, cache_dir: str | Path | None
 ) -> PipelineFiles:
@@ -166,12 +178,12 @@ def _pipeline(
 
     def fetch(parts: Sequence[str]) -> None:
         if local_files_only:
-            raise _absent(name, f"lacks {', '.join(parts)} in the cache and local_files_only forbids to fetch")
-        if _fetched(name, model, hub_id, commit, _patterns(parts), cache_dir) is None:
+            raise absent(name, f"lacks {', '.join(parts)} in the cache and local_files_only forbids to fetch")
+        if fetched(name, model, hub_id, commit, _patterns(parts), cache_dir) is None:
             raise BackboneError(f"{hub_id} is in the cache without {', '.join(parts)}, and gone from the hub.")
-        absent = [part for part in parts if not (snapshot / part).is_dir()]
-        if absent:  # offline, the hub's client gives back what it has
-            raise _absent(name, f"lacks {', '.join(absent)} in the cache and the hub did not give it")
+        lacking = [part for part in parts if not (snapshot / part).is_dir()]
+        if lacking:  # offline, the hub's client gives back what it has
+            raise absent(name, f"lacks {', '.join(lacking)} in the cache and the hub did not give it")
 
     return PipelineFiles(snapshot, hub_id, commit, _read_index(snapshot), fetch)
 
@@ -183,7 +195,12 @@ def _patterns(parts: Iterable[str]) -> list[str]:
     return [f"{part}/{name}" for part in parts for name in names]
 
 
-def _cached(hub_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
+def cached(hub_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
+    """The folder of a repository in the cache, whole or not; None where nothing of it is there.
+
+    Raises:
+        SettingsError: it is no hub id.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -198,10 +215,15 @@ def _cached(hub_id: str, revision: str | None, cache_dir: str | Path | None) -> 
     return Path(path)
 
 
-def _fetched(
+def fetched(
     name: str, model: Model, hub_id: str, revision: str | None, patterns: list[str], cache_dir: str | Path | None
 ) -> Path | None:
-    """The snapshot after fetching, None where the hub has no such repository."""
+    """The snapshot after fetching what matches, None where the hub has no such repository.
+
+    Raises:
+        GatedModelError: its page must be accepted first.
+        BackboneError: no such revision, or the hub cannot be reached.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -223,7 +245,7 @@ def _fetched(
             return None  # the hub answers 401 for what does not exist, so this comes before the codes
         if any(isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403) for cause in chain):
             raise _gated(name, model, hub_id) from error
-        raise _absent(name, f"is not in the cache and the hub cannot be reached ({error})", model) from error
+        raise absent(name, f"is not in the cache and the hub cannot be reached ({error})", model) from error
 
 
 def _causes(error: BaseException | None) -> Iterable[BaseException]:
@@ -239,7 +261,8 @@ def _gated(name: str, model: Model, hub_id: str) -> GatedModelError:
     )
 
 
-def _absent(name: str, why: str, model: Model | None = None) -> BackboneError:
+def absent(name: str, why: str, model: Model | None = None) -> BackboneError:
+    """What to raise for files that are not here, with what can be done."""
     gated = f" {_gated(name, model, model.hub_ids[0])}" if model is not None and model.gated else ""
     return BackboneError(f"{name} {why}. Run `tracedge download {name}` where there is a network.{gated}")
 

@@ -24,12 +24,33 @@ class AttentionSource(Protocol):
 
     def image_tokens(
         self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
-    ) -> tuple[slice, tuple[int, int]] | None:
+    ) -> tuple[slice | Tensor, tuple[int, int]] | None:
         """Where the image tokens of a block stand in its sequence, and their grid (rows, columns).
 
-        None where the block's attention is not image self-attention (cross-attention to text). The block's role decides
-        and never the lengths: 77 text tokens can equal a 7 x 11 grid.
+        A tensor (N,) where they do not follow each other row by row: the place of each in the sequence, which then holds
+        nothing else. None where the block's attention is not image self-attention (cross-attention to text). The
+        block's role decides and never the lengths: 77 text tokens can equal a 7 x 11 grid.
         """
+        ...
+
+
+@runtime_checkable
+class VisionSource(AttentionSource, Protocol):
+    """A vision transformer that is not a diffusion model: it sees the picture itself, once.
+
+    patch: pixels of a token's side. px: the long side, in pixels, that it is used at. multiple_of: image sides must be
+    multiples of this. settings: what identifies the weights, as a `Backbone` has them.
+    """
+
+    patch: int
+    px: int
+    multiple_of: int
+    device: torch.device
+    dtype: torch.dtype
+    settings: dict[str, object]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last layer's tokens of an image (1, 3, H, W) in [0, 1], in the model's own order."""
         ...
 
 

@@ -9,19 +9,22 @@ import typer
 
 
 def backbones() -> None:
-    """List the diffusion models that can be used by name."""
+    """List the models that can be used by name: diffusion models, and vision transformers to compare with (ABDiv alone)."""
     from rich.console import Console
     from rich.table import Table
 
     from tracedge.backbones import MODELS
+    from tracedge.backbones.vision import VISION
 
-    table = Table(box=None)  # names and ids are there to be copied: never cut
-    for heading in ("name", "family", "px", "licence", "gated", "hub id"):
-        table.add_column(heading, no_wrap=True)
-    for name, model in MODELS.items():
-        hub_id = model.hub_ids[0] if model.hub_ids else "(inside the package)"
-        table.add_row(name, model.family, str(model.px), model.licence, "yes" if model.gated else "no", hub_id)
-    Console(width=200, highlight=False).print(table, crop=False)
+    console = Console(width=200, highlight=False)
+    for title, models in (("diffusion models", MODELS), ("vision transformers: ABDiv alone, to compare with", VISION)):
+        table = Table(title=title, title_justify="left", box=None)  # names and ids are there to be copied: never cut
+        for heading in ("name", "family", "px", "licence", "gated", "hub id"):
+            table.add_column(heading, no_wrap=True)
+        for name, model in models.items():
+            hub_id = model.hub_ids[0] if model.hub_ids else "(inside the package)"
+            table.add_row(name, model.family, str(model.px), model.licence, "yes" if model.gated else "no", hub_id)
+        console.print(table, crop=False)
 
 
 def download(
@@ -31,8 +34,9 @@ def download(
     """Fetch a model now, so that it can be used without a network later."""
     from rich.console import Console
 
-    from tracedge.backbones import hub
+    from tracedge.backbones import hub, vision
+    from tracedge.backbones.vision import files as vision_files
 
-    files = hub.download(name, cache_dir=cache_dir)
+    files = (vision_files if vision.is_vision(name) else hub).download(name, cache_dir=cache_dir)
     size = sum(path.stat().st_size for path in files)
     Console().print(f"{name}: {len(files)} files, {size / 2**30:.2f} GiB" if files else f"{name} is inside the package")

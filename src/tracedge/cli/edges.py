@@ -34,6 +34,7 @@ def edges(
     zoom: option.Zoom = None,
     ensemble: option.Ensemble = 1,
     inversion: option.Inversion = False,
+    blocks: option.Blocks = None,
     seed: option.Seed = 0,
     batch_size: option.BatchSize = 1,
     kind: Annotated[
@@ -68,7 +69,19 @@ def edges(
 
     # 2. The predictor; what its edges depend on is what the run depends on.
     options = option.PredictorOptions(
-        backbone, timestep, rule, stride, size, zoom, ensemble, inversion, seed, device, dtype, local_files_only
+        backbone,
+        timestep,
+        rule,
+        stride,
+        size,
+        zoom,
+        ensemble,
+        inversion,
+        seed,
+        device,
+        dtype,
+        local_files_only,
+        blocks=tuple(blocks) if blocks else None,
     )
     predictor = option.predictor(options, student=student, teacher=teacher)
 

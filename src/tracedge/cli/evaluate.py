@@ -44,7 +44,8 @@ def edges(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Score the teacher on this model (and its student, if the package has one): a name, folder or hub id."
+            help="Score the teacher on this model (and its student, if the package has one), or ABDiv on a vision "
+            "transformer: a name, folder or hub id."
         ),
     ] = None,
     student: option.Student = None,
@@ -56,6 +57,7 @@ def edges(
     size: option.Size = None,
     zoom: option.Zoom = None,
     ensemble: option.Ensemble = 1,
+    blocks: option.Blocks = None,
     seed: option.Seed = 0,
     device: option.Device = None,
     dtype: option.Dtype = None,
@@ -106,15 +108,30 @@ def edges(
             name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()
         }
         predictors = predictors_from_options(pred, rivals)
-        models: dict[str, EdgeTeacher | EdgePredictor] = {}
+        models: dict[str, option.Predictor] = {}
         options = option.PredictorOptions(
-            backbone, None, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only
+            backbone,
+            None,
+            rule,
+            stride,
+            size,
+            zoom,
+            ensemble,
+            False,
+            seed,
+            device,
+            dtype,
+            local_files_only,
+            blocks=tuple(blocks) if blocks else None,
         )
         zero_shot = _zero_shot(rival or [], options)
-        if backbone is not None:
+        if options.is_vision:
+            options.refuse_for_vision(*["--timestep"] * bool(timestep), *["--student"] * (student is not None))
+            models[f"ABDiv, {Path(str(backbone)).name}"] = options.build_vision()
+        elif backbone is not None:
             models |= _teachers(options, timestep or [])
-        elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep):
-            raise SettingsError(f"{', '.join(asked)} is for the teacher: give its model with --backbone.")
+        elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep) + ["--block"] * bool(blocks):
+            raise SettingsError(f"{', '.join(asked)} is for a model: give it with --backbone.")
         if student is not None or backbone in SHIPPED:
             models["student"] = _student(student, backbone, device, dtype, size, zoom, local_files_only)
         predictors |= {name: partial(_edges_of, model) for name, model in models.items()}
@@ -285,7 +302,7 @@ def _borders_of(rival: "ZeroShot", image: "NDArray[np.uint8]") -> "NDArray[np.fl
     return rival(image).edges()
 
 
-def _edges_of(predictor: "EdgeTeacher | EdgePredictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+def _edges_of(predictor: "option.Predictor", image: "NDArray[np.uint8]") -> "NDArray[np.float32]":
     return predictor(image).edges
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tracedge.backbones.protocol import Backbone as LoadedBackbone
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
+    from tracedge.vision_edges import VisionEdges
+
+    Predictor = EdgeTeacher | EdgePredictor | VisionEdges
 
 Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
 BackboneOrNone = Annotated[
@@ -36,6 +39,12 @@ Zoom = Annotated[
 Ensemble = Annotated[int, typer.Option(min=1, help="Noise draws whose attention is averaged.")]
 Inversion = Annotated[
     bool, typer.Option("--inversion", help="Climb by the model's own predictions instead of adding noise.")
+]
+Blocks = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--block", help="Only this self-attention block of a vision transformer; may be repeated; -1: the last."
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise; with the picture it decides the noise.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute; default: a GPU if there is one.")]
@@ -67,6 +76,14 @@ class PredictorOptions:
     local_files_only: bool = False
     early_stop: bool = True
     snap: bool = True
+    blocks: tuple[int, ...] | None = None
+
+    @property
+    def is_vision(self) -> bool:
+        """Whether the model is a vision transformer and no diffusion model."""
+        from tracedge.backbones.vision import is_vision
+
+        return self.backbone is not None and is_vision(self.backbone)
 
     def asked_of_the_teacher(self) -> list[str]:
         """The options given, as far as they differ from what they are by default, that only the teacher has."""
@@ -74,10 +91,42 @@ class PredictorOptions:
         defaults = PredictorOptions()
         return [f"--{name}" for name in own if getattr(self, name) != getattr(defaults, name)]
 
+    def refuse_for_vision(self, *others: str) -> None:
+        """Refuse what a vision transformer does not have, and these other options.
+
+        Raises:
+            SettingsError: naming them.
+        """
+        from tracedge.errors import SettingsError
+
+        if asked := self.asked_of_the_teacher() + list(others):
+            raise SettingsError(
+                f"{', '.join(asked)} cannot be had with {self.backbone}: that is for diffusion models, and a vision "
+                "transformer has no timesteps, noise or student"
+            )
+
+    def build_vision(self) -> VisionEdges:
+        """Check the settings, then load the vision transformer."""
+        from tracedge.vision_edges import VisionEdges, VisionSettings
+
+        settings = VisionSettings(self.blocks, self.size, self.zoom, snap=self.snap)
+        return VisionEdges(
+            str(self.backbone),
+            settings=settings,
+            device=self.device,
+            dtype=torch_dtype(self.dtype),
+            local_files_only=self.local_files_only,
+        )
+
     def build(self) -> EdgeTeacher:
         """Check the settings, then load the model."""
+        from tracedge.errors import SettingsError
         from tracedge.teacher import EdgeTeacher, TeacherSettings
 
+        if self.blocks:
+            raise SettingsError(
+                "--block is for a vision transformer: give one with --backbone, see `tracedge backbones`"
+            )
         settings = TeacherSettings(
             stride=self.stride,
             rule=self.rule,
@@ -95,17 +144,22 @@ class PredictorOptions:
         )
 
 
-def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) -> EdgeTeacher | EdgePredictor:
+def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) -> Predictor:
     """The student that is asked for, or that the package has for the backbone; else the teacher, and that is said.
 
+    A vision transformer has neither: its edges are ABDiv alone.
+
     Raises:
-        SettingsError: a student together with an option that only the teacher has.
+        SettingsError: a student together with an option that only the teacher has; or what a vision transformer lacks.
     """
     from tracedge.errors import SettingsError
     from tracedge.student.files import SHIPPED
     from tracedge.student.predictor import EdgePredictor
 
-    asked = options.asked_of_the_teacher() + (["--teacher"] if teacher else [])
+    if options.is_vision:
+        options.refuse_for_vision(*["--student"] * (student is not None), *["--teacher"] * teacher)
+        return options.build_vision()
+    asked = options.asked_of_the_teacher() + (["--teacher"] if teacher else []) + ["--block"] * bool(options.blocks)
     if student is not None and asked:
         raise SettingsError(f"{', '.join(asked)} cannot be had with --student: that is for the training-free teacher")
     backbone = options.backbone or "mini"
@@ -126,7 +180,7 @@ def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) 
 
 
 def load(backbone: str, device: str | None, dtype: str | None, local_files_only: bool) -> LoadedBackbone:
-    """The model that the options name."""
+    """The diffusion model that the options name."""
     from tracedge.backbones import load_backbone
 
     return load_backbone(backbone, device=device, dtype=torch_dtype(dtype), local_files_only=local_files_only)

@@ -14,8 +14,8 @@ from PIL import Image as Pil
 
 from tracedge.attention import BlockCall, record_attention
 from tracedge.backbones import load_backbone
-from tracedge.backbones.protocol import AttentionSource, Backbone
-from tracedge.backbones.vision import VisionTransformer, load_vision
+from tracedge.backbones.protocol import AttentionSource, Backbone, VisionSource
+from tracedge.backbones.vision import load_vision
 from tracedge.errors import SettingsError
 from tracedge.images import ImageSource, load_image
 
@@ -41,8 +41,8 @@ class DinoFeatures:
     The picture becomes a square of `px` (its aspect is not kept), by Lanczos.
 
     Args:
-        model: a `VisionTransformer`, or what `load_vision` takes: "dino-vitb8", "dino-vits8", a folder, a hub id.
-        px: the square's side, a multiple of the model's patch; 480 as published: 60 x 60 tokens of 8 pixels.
+        model: a `VisionSource`, or what `load_vision` takes: "dino-vitb8", "dino-vits8", another name, a folder, a hub id.
+        px: the square's side, a multiple of the model's patch (28 for Qwen2.5-VL); 480 as published: 60 x 60 tokens of 8 pixels.
         device, local_files_only, cache_dir: for `load_vision`.
 
     Raises:
@@ -51,17 +51,17 @@ class DinoFeatures:
 
     def __init__(
         self,
-        model: VisionTransformer | str | Path = "dino-vitb8",
+        model: VisionSource | str | Path = "dino-vitb8",
         *,
         px: int = 480,
         device: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | Path | None = None,
     ) -> None:
-        if not isinstance(model, VisionTransformer):
+        if isinstance(model, str | Path):
             model = load_vision(model, device=device, local_files_only=local_files_only, cache_dir=cache_dir)
-        if px < model.patch or px % model.patch:
-            raise SettingsError(f"px must be a multiple of the patch of {model.name}, {model.patch}, got {px}.")
+        if px < model.multiple_of or px % model.multiple_of:
+            raise SettingsError(f"px must be a multiple of the patch of {model.name}, {model.multiple_of}, got {px}.")
         self.model, self.px = model, px
 
     @property

@@ -1,0 +1,133 @@
+"""Where the files of a vision model come from: a folder, or the hub and its cache; only the weights that are needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracedge.backbones import Model, hub
+from tracedge.backbones.vision import VISION, vision_model_of
+from tracedge.errors import BackboneError, SettingsError
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+TOWERS: dict[object, tuple[str, ...]] = {"qwen2_5_vl": ("visual.", "model.visual.")}
+"""model_type -> how the tensors' names of the part that is loaded begin; the shards without it are not even fetched."""
+
+
+@dataclass(frozen=True)
+class VisionFiles:
+    """A model on the disk.
+
+    weights: the safetensors that hold what is needed. config: what config.json says. px: the long side it is used at,
+    0 where the family decides. settings: what identifies the weights, as a `Backbone` has them.
+    """
+
+    folder: Path
+    source: str
+    weights: tuple[Path, ...]
+    config: dict[str, Any]
+    px: int
+    settings: dict[str, object]
+
+    @property
+    def name(self) -> str:
+        return str(self.settings["name"])
+
+    @property
+    def model_type(self) -> object:
+        return self.config.get("model_type")
+
+
+def vision_files(
+    name: str | Path, *, local_files_only: bool = False, cache_dir: str | Path | None = None
+) -> VisionFiles:
+    """The files of a name, folder or hub id, fetched if need be.
+
+    Raises:
+        SettingsError, GatedModelError, BackboneError: as `load_vision`.
+    """
+    said: dict[str, object]
+    folder = Path(name).expanduser()
+    if str(name) not in VISION and folder.is_dir():
+        folder = folder.resolve()
+        source, px, said = str(folder), 0, {"name": folder.name, "revision": None, "licence": "unknown"}
+    else:
+        row = vision_model_of(str(name))
+        folder = _snapshot(str(name), row, local_files_only, cache_dir)
+        source, px = row.hub_ids[0], row.px
+        said = {"name": str(name), "revision": folder.name, "licence": row.licence}
+    if not (folder / CONFIG).is_file() or _missing(folder):
+        raise BackboneError(
+            f"{source} has no config.json and model.safetensors that are whole; tracedge loads no pickle."
+        )
+    weights = tuple(folder / shard for shard in _needed(folder))
+    settings = said | {"source": source}
+    if said["revision"] is None:  # a folder: its weights can be exchanged under the same name
+        settings["weights"] = hub.fingerprint(weights)[:16]
+    return VisionFiles(folder, source, weights, _read(folder / CONFIG), px, settings)
+
+
+def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:
+    """Fetch everything that `load_vision(name)` needs, and nothing else.
+
+    Returns:
+        The files, sorted, in the hub's cache.
+
+    Raises:
+        SettingsError, GatedModelError, BackboneError: as `load_vision`.
+    """
+    if str(name) not in VISION and Path(name).expanduser().is_dir():
+        raise SettingsError(f"{name} is a folder: there is nothing to download.")
+    files = vision_files(name, cache_dir=cache_dir)
+    return sorted([files.folder / CONFIG, *files.weights])
+
+
+def _snapshot(name: str, row: Model, local_files_only: bool, cache_dir: str | Path | None) -> Path:
+    """The folder of a hub model in the cache: config and index first, since they say which weights are needed."""
+    hub_id = row.hub_ids[0]
+    snapshot = hub.cached(hub_id, row.revision, cache_dir)
+    if snapshot is not None and (snapshot / CONFIG).is_file() and not _missing(snapshot):
+        return snapshot
+    if local_files_only:
+        raise hub.absent(name, "is not whole in the cache and local_files_only forbids to fetch it", row)
+    wanted = [CONFIG, INDEX]
+    for _ in range(2):
+        commit = snapshot.name if snapshot is not None else row.revision
+        found = hub.fetched(name, row, hub_id, commit, wanted, cache_dir)
+        if found is None:
+            raise BackboneError(f"the hub has no {hub_id} (or it is private): give the folder of a copy.")
+        if not (found / CONFIG).is_file():  # offline, the hub's client gives back what it has
+            raise hub.absent(name, "is not in the cache and the hub did not give it", row)
+        snapshot, wanted = found, _missing(found)
+        if not wanted:
+            break
+    assert snapshot is not None
+    return snapshot
+
+
+def _missing(folder: Path) -> list[str]:
+    return [shard for shard in _needed(folder) if not (folder / shard).is_file()]
+
+
+def _needed(folder: Path) -> list[str]:
+    """The names of the weight files that hold what is loaded."""
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return [WEIGHTS]
+    prefixes = TOWERS.get(_read(folder / CONFIG).get("model_type"), ("",))
+    table = _read(folder / INDEX).get("weight_map")
+    shards = {shard for key, shard in table.items() if key.startswith(prefixes)} if isinstance(table, dict) else set()
+    if not shards or any(not isinstance(shard, str) or Path(shard).name != shard for shard in shards):
+        raise BackboneError(f"{folder / INDEX} names no file for the weights that are needed.")
+    return sorted(shards)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BackboneError(f"{path} holds no table.")
+    return found

@@ -1,0 +1,145 @@
+"""Plain vision transformers: DINO, DINOv2 (with registers or without), DINOv3 and CLIP's vision tower."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tracedge.backbones.loading import Place
+from tracedge.backbones.vision.files import VisionFiles
+from tracedge.errors import BackboneError
+
+Colour = tuple[float, float, float]
+IMAGENET: tuple[Colour, Colour] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+OPENAI: tuple[Colour, Colour] = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs from one family to the other.
+
+    network: its class in transformers. blocks: name of the i-th attention module. px: the long side for models that the
+    table does not know; None: the config's image_size. colours: mean and standard deviation that it was trained with.
+    loading, running: arguments of from_pretrained and of the forward pass.
+    """
+
+    network: str
+    blocks: str
+    px: int | None = None
+    colours: tuple[Colour, Colour] = IMAGENET
+    loading: dict[str, Any] = field(default_factory=dict)
+    running: dict[str, Any] = field(default_factory=dict)
+
+
+_STRETCHED = {"interpolate_pos_encoding": True}  # DINOv2 stretches its position embeddings unasked, DINOv3 has none
+_CLIP = Family("CLIPVisionModel", "encoder.layers.{}.self_attn", colours=OPENAI, running=_STRETCHED)
+
+FAMILIES: dict[str, Family] = {
+    "vit": Family("ViTModel", "layers.{}.attention", 480, loading={"add_pooling_layer": False}, running=_STRETCHED),
+    "dinov2": Family("Dinov2Model", "encoder.layer.{}.attention", 518),
+    "dinov2_with_registers": Family("Dinov2WithRegistersModel", "encoder.layer.{}.attention", 518),
+    "dinov3_vit": Family("DINOv3ViTModel", "model.layer.{}.attention", 768),
+    "clip": _CLIP,
+    "clip_vision_model": _CLIP,
+}
+"""model_type of config.json -> family."""
+
+
+class VisionTransformer:
+    """A ViT as a `VisionSource` (see backbones/protocol.py): its tokens are CLS, registers, then the patches row by row.
+
+    patch: pixels of a token's side. prefix: how many tokens stand before the patches.
+    """
+
+    def __init__(self, network: Any, family: Family, files: VisionFiles) -> None:
+        self.name, self.settings = files.name, files.settings
+        self.network = network.eval().requires_grad_(False)
+        self.patch = self.multiple_of = _whole_number(network.config.patch_size, files)
+        self.prefix = 1 + getattr(network.config, "num_register_tokens", 0)
+        self.px = files.px or family.px or _whole_number(network.config.image_size, files)
+        self.device, self.dtype = network.device, network.dtype
+        self.attention_blocks = tuple(family.blocks.format(i) for i in range(network.config.num_hidden_layers))
+        self._family = family
+
+    def image_tokens(
+        self, block: str, query_length: int, key_length: int, latent_hw: tuple[int, int]
+    ) -> tuple[slice, tuple[int, int]] | None:
+        grid = latent_hw[0] // self.patch, latent_hw[1] // self.patch
+        return (slice(self.prefix, self.prefix + grid[0] * grid[1]), grid) if block in self.attention_blocks else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last layer's tokens (B, prefix + N, D) of images (B, 3, H, W) in [0, 1], sides multiples of `patch`.
+
+        Position embeddings are stretched to the grid bicubically (DINOv3 has rotary ones, over [-1, 1] of each side).
+        """
+        pixels = standardised(images.to(self.device), self._family.colours).to(self.dtype)
+        tokens: Tensor = self.network(pixels, **self._family.running).last_hidden_state
+        return tokens
+
+
+def standardised(images: Tensor, colours: tuple[Colour, Colour]) -> Tensor:
+    """(images - mean) / deviation for each of the three channels of (B, 3, H, W)."""
+    mean, deviation = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in colours)
+    return (images - mean) / deviation
+
+
+def load_transformer(files: VisionFiles, where: Place) -> VisionTransformer:
+    """A model of one of `FAMILIES`.
+
+    Raises:
+        BackboneError: it cannot be loaded, or its weights do not fit its config.
+    """
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError  # a value in the config that is not of its type
+
+    family = FAMILIES[str(files.model_type)]
+    try:
+        with _without_notes():
+            network, report = getattr(transformers, family.network).from_pretrained(
+                files.folder,
+                attn_implementation="sdpa",  # what the recorder sees
+                dtype=where.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **family.loading,
+            )
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        StrictDataclassError,
+    ) as error:
+        sentence = " ".join(str(error).split())
+        raise BackboneError(f"{files.source} cannot be loaded as a vision transformer: {sentence}") from error
+    wrong = {key: sorted(report[key]) for key in ("missing_keys", "mismatched_keys") if report[key]}
+    if wrong:
+        raise BackboneError(f"{files.source}: the weights do not fit their config: {wrong}")
+    return VisionTransformer(network.to(where.device), family, files)
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """transformers lists every tensor of CLIP's text tower as unexpected; what matters is checked by the caller."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _whole_number(value: object, files: VisionFiles) -> int:
+    if not isinstance(value, int):
+        raise BackboneError(f"{files.source}: patches and images that are not square are not supported, got {value}.")
+    return value
