@@ -29,7 +29,7 @@ from tracedge.rivals.diffcut import (
     group_similarity,
     recursive_cut,
 )
-from tracedge.rivals.diffseg import DiffSeg, DiffSegSettings, merged_attention, symmetric_kl
+from tracedge.rivals.diffseg import DiffSeg, DiffSegSettings, _merged, merged_attention, symmetric_kl
 from tracedge.rivals.segments import Segments, labels_of
 from tracedge.rivals.zero_shot import SegmentProposer, zero_shot
 
@@ -155,12 +155,23 @@ def test_three_blocks_of_attention_become_three_proposals(rounds):
 
 
 def test_one_round_gives_a_proposal_for_each_anchor_the_mean_of_what_is_near():
-    groups, attention = three_groups(), group_attention(three_groups())
+    groups = three_groups()
+    groups[0] = groups[:, 0] = groups[6] = 3  # where no anchor is
+    attention = group_attention(groups)
     merged = merged_attention(attention, (12, 16), anchors=2, rounds=1)
     anchors = [(3, 4), (3, 12), (9, 4), (9, 12)]  # the middles of quarters
     for one, (row, column) in zip(merged, anchors, strict=True):
         own = torch.from_numpy(groups == groups[row, column]).flatten()
         torch.testing.assert_close(one.flatten(), attention[own].mean(0))
+
+
+def test_what_an_earlier_proposal_has_taken_is_not_taken_again():
+    """Three rows, the middle one near both others, which are far from each other: the first takes it, the third stays."""
+    rows = torch.tensor([[0.5, 0.3, 0.2], [0.4, 0.35, 0.25], [0.3, 0.4, 0.3]])
+    near, far = symmetric_kl(rows[:1], rows[1:])[0].tolist()
+    assert symmetric_kl(rows[1:2], rows[2:]).item() < (near + far) / 2
+    merged = _merged(rows, (near + far) / 2)
+    torch.testing.assert_close(merged, torch.stack([rows[:2].mean(0), rows[2]]))
 
 
 def test_the_threshold_decides_what_is_one():

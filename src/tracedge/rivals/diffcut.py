@@ -124,7 +124,7 @@ class DiffCut:
 def encoder_block(backbone: Backbone) -> str:
     """The last self-attention block of a U-Net's encoder; of a transformer, which has no encoder, the one after half of them.
 
-    On balloons, the mini model's middle block gives better segments than its first or its last.
+    Of balloons, the mini model's middle block finds more than its last.
     """
     blocks = backbone.attention_blocks
     encoder = [name for name in blocks if name.startswith("down_blocks.")]

@@ -29,7 +29,7 @@ class DiffSegSettings:
 
     timestep: of the one pass. noise: noise the latent to it; as released, the clean latent is given. anchors: of a side of the
     grid of first proposals. threshold: two maps nearer than this, in nats, are merged; None: 0.9, as published (1.1 on
-    COCO-Stuff), but 0.7 for mini models, whose attention is less sharp. rounds: of merging. seed: of the noise.
+    COCO-Stuff), but 0.7 for mini models, which finds more of balloons. rounds: of merging. seed: of the noise.
     """
 
     timestep: float = 300.0
