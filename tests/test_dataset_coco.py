@@ -127,6 +127,11 @@ def test_masks_and_photos_of_images_that_are_not_chosen_are_never_looked_at(tmp_
             record["segmentation"], record["iscrowd"] = "damaged", 7
     save_json(path, content)
     (root / "val2017" / "000000000002.jpg").unlink()
+    segments_path = root / "annotations" / "panoptic_val2017.json"
+    panoptic = json.loads(segments_path.read_text())
+    panoptic["annotations"][1]["segments_info"] = "damaged"
+    save_json(segments_path, panoptic)
+    assert len(open_dataset(root, selection=Selection(limit=1)).edges()) == 1
     (sample,) = open_dataset(root, selection=Selection(limit=1)).instances()
     assert len(sample.truth.objects) == 2
     with pytest.raises(DataError, match=r"1 of 2 images have no photo: 000000000002.jpg"):
@@ -199,3 +204,8 @@ def test_a_damaged_panoptic_file_is_refused_before_anything_is_read(tmp_path, ch
     save_json(path, content)
     with pytest.raises(DataError, match=sentence):
         open_coco(tmp_path).edges()
+
+
+def test_a_photo_of_2014_names_the_same_one_in_2017(tmp_path):
+    dataset = open_dataset(coco_2017(tmp_path, [42]), selection=chosen(tmp_path, "COCO_val2014_000000000042.jpg"))
+    assert dataset.names == ("000000000042.jpg",)
