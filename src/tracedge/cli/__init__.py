@@ -13,7 +13,6 @@ from tracedge.cli.bench import bench
 from tracedge.cli.distill import distill
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
-from tracedge.cli.evaluate_instances import instances
 from tracedge.cli.inspect import inspect
 from tracedge.cli.pretrain import pretrain
 from tracedge.cli.refine import refine
@@ -32,7 +31,6 @@ app = typer.Typer(
 )
 for verb in (edges, segment, refine, inspect, teach, distill, pretrain, scenes, backbones, download, bench):
     app.command()(verb)
-evaluate.command()(instances)
 app.add_typer(evaluate, name="evaluate")
 
 

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.evaluate import PREDICTION, JsonFile, Limit, provenance
+from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, provenance
 from tracedge.cli.instance_methods import FromFile, FromModel
 from tracedge.cli.proposal_options import Crf, Features, ImageIds
 from tracedge.errors import SettingsError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.evaluate import PREDICTION
+from tracedge.cli.evaluation_options import PREDICTION
 from tracedge.cli.proposal_options import masks_from, proposals_from
 
 if TYPE_CHECKING:

@@ -1,0 +1,60 @@
+"""``tracedge evaluate timesteps``: how well the step is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tracedge.atomic import atomic_path
+from tracedge.cli import predictor_options as option
+from tracedge.cli.evaluation_options import JsonFile, Limit, Thresholds, provenance, stop
+from tracedge.errors import TracedgeError
+
+
+def timesteps(
+    truth: Annotated[Path, typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/).")],
+    backbone: option.Backbone = "mini",
+    stride: option.Stride = 100,
+    size: option.Size = None,
+    zoom: option.Zoom = 1,
+    seed: option.Seed = 0,
+    device: option.Device = None,
+    dtype: option.Dtype = None,
+    local_files_only: option.LocalFilesOnly = False,
+    json_file: JsonFile = None,
+    thresholds: Thresholds = 33,
+    limit: Limit = None,
+) -> None:
+    """How well the timestep is chosen: every fixed step, every rule with its regret, and the best of each image."""
+    import json
+    from dataclasses import asdict
+
+    from tracedge.datasets.folder import FolderDataset
+    from tracedge.evaluation.timesteps import evaluate_timesteps, timesteps_markdown
+    from tracedge.metrics.edges import EdgeProtocol
+
+    try:
+        dataset = FolderDataset(truth, limit)
+        options = option.PredictorOptions(
+            backbone, None, "first_peak", stride, size, zoom, 1, False, seed, device, dtype, local_files_only
+        )
+        teacher = options.build()
+    except TracedgeError as error:
+        stop(error, code=2)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sweeping", total=len(dataset))
+        rows = evaluate_timesteps(
+            dataset, teacher.sweep, EdgeProtocol(thresholds), lambda done: bar.update(task, completed=done)
+        )
+    typer.echo(f"{truth}, {len(dataset)} images, {thresholds} thresholds\n\n{timesteps_markdown(rows)}")
+    if json_file is not None:
+        report = {
+            "rows": [asdict(row) for row in rows],
+            "provenance": provenance() | {"predictor": teacher.provenance},
+        }
+        with atomic_path(json_file) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")

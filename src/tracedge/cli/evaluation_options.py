@@ -1,0 +1,38 @@
+"""What the verbs of `tracedge evaluate` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from tracedge import __version__
+from tracedge.cli.dataset_options import LAYOUTS
+from tracedge.errors import TracedgeError
+
+PREDICTION = "prediction"
+"""The row of --pred."""
+
+Truth = Annotated[list[Path], typer.Option(help=f"The data set: {LAYOUTS}; may be repeated.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")]
+Thresholds = Annotated[int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each data set.")]
+
+
+def provenance() -> dict[str, object]:
+    """What a figure depends on besides the options: versions and the machine."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    packages = {name: version(name) for name in ("torch", "diffusers", "numpy", "scipy", "scikit-image")}
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
+    return {"tracedge": __version__, "python": platform.python_version(), "packages": packages, "machine": machine}
+
+
+def stop(error: TracedgeError, code: int) -> NoReturn:
+    """End with a sentence on stderr and an exit code."""
+    Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(code) from error
