@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,10 +17,22 @@ from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_methods import borders_of, edges_of, predictors_from_options, student_of, teachers, zero_shots
-from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, Thresholds, Truth, provenance, stop
+from tracedge.cli.evaluation_options import (
+    PREDICTION,
+    JsonFile,
+    Limit,
+    ReportFolder,
+    Thresholds,
+    Truth,
+    provenance,
+    stop,
+)
 from tracedge.errors import SettingsError, TracedgeError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tracedge.evaluation.edges import EdgeRow, LabelledImages
 
 
@@ -48,6 +61,7 @@ def edges(
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
     json_file: JsonFile = None,
+    report: ReportFolder = None,
     thresholds: Thresholds = 99,
     workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 2,
     rivals: Annotated[bool, typer.Option(help="Score Sobel and Canny too.")] = True,
@@ -80,11 +94,15 @@ def edges(
 ) -> None:
     """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
     from tracedge.datasets.layouts import provenance as data_provenance
-    from tracedge.evaluation.edges import evaluate_edges, report_json
+    from tracedge.evaluation.edges import evaluate_edges, report_json, report_markdown
     from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.report import write_report
     from tracedge.metrics.edges import STANDARD
     from tracedge.rivals import ZERO_SHOT, FolderOfEdges
     from tracedge.student.files import SHIPPED
+
+    if report is not None:
+        from tracedge.evaluation.edge_pictures import edge_pictures
 
     try:
         chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit)
@@ -140,10 +158,14 @@ def edges(
     counted = settings | {"protocol": vars(protocol), "nms": suppressed, "names": list(predictors)}
     counted["images"] = {name: list(dataset.names) for name, dataset in opened.items()}
     counted["content"] = FolderOfEdges(pred).fingerprint() if pred else None
-    rows = []
+    report_file = json_file or (report / "report.json" if report else None)
+    shown = PREDICTION if pred else (*models, *predictors)[0]
+    rows: list[EdgeRow] = []
+    pictures: list[tuple[str, NDArray[np.uint8]]] = []
+    started = perf_counter()
     try:
         with (
-            journal_beside(json_file, counted) as journal,
+            journal_beside(report_file, counted) as journal,
             Progress(console=Console(stderr=True), transient=True) as bar,
         ):
             for name, dataset in datasets.items():
@@ -161,9 +183,16 @@ def edges(
                 )
                 Console().print(_table(name, found))
                 rows += found
+                if report is not None:
+                    pictures += edge_pictures(dataset, predictors, found, journal, shown)
+            text = report_json(rows, settings, PREDICTION if pred else None)
             if json_file is not None:
                 with atomic_path(json_file) as temporary:
-                    temporary.write_text(report_json(rows, settings, PREDICTION if pred else None), encoding="utf-8")
+                    temporary.write_text(text, encoding="utf-8")
+            if report is not None:
+                times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
+                times["this run"] = perf_counter() - started
+                write_report(report, text, report_markdown(rows), settings, times, pictures)
     except TracedgeError as error:
         stop(error, code=1)
 

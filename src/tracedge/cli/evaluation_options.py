@@ -17,6 +17,10 @@ PREDICTION = "prediction"
 
 Truth = Annotated[list[Path], typer.Option(help=f"The data set: {LAYOUTS}; may be repeated.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a folder: figures, a page, curves, the best and the worst photos."),
+]
 Thresholds = Annotated[int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each data set.")]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tracedge.errors import DataError, RunError, SettingsError
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.processes import in_order
+from tracedge.metrics.curves import f_measure
 from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, instance_boundaries, score_image
 from tracedge.rivals import FolderOfEdges
 
@@ -50,7 +51,8 @@ class EdgeRow:
     """One predictor's line of the table; the scores are those of ``tracedge.metrics.edges.EdgeFigures``.
 
     ``milliseconds`` is the median time of a prediction, None where edges were read from files. ``nms`` says whether
-    non-maxima were suppressed before scoring. ``truth`` names the data set where a report holds several.
+    non-maxima were suppressed before scoring. ``truth`` names the data set where a report holds several. ``precision`` and
+    ``recall`` are the curve, one value a threshold.
     """
 
     name: str
@@ -70,6 +72,8 @@ class EdgeRow:
     nms: bool
     milliseconds: float | None
     truth: str = ""
+    precision: tuple[float, ...] = ()
+    recall: tuple[float, ...] = ()
 
 
 def evaluate_edges(
@@ -136,23 +140,26 @@ def true_boundaries(sample: LabelledImage) -> NDArray[np.bool_]:
 
 def report_markdown(rows: Iterable[EdgeRow]) -> str:
     """The rows as a Markdown table, scores to three places."""
-    lines = ["| edges | ODS | OIS | AP | clDice | ms / image |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| data (images) | edges | ODS | OIS | AP | clDice | ms / image |", "| --- " * 7 + "|"]
     for row in rows:
         scores = " | ".join(f"{value:.3f}" for value in (row.ods, row.ois, row.ap, row.cldice))
-        lines.append(f"| {row.name} | {scores} | {format_milliseconds(row.milliseconds)} |")
+        lines.append(
+            f"| {row.truth} ({row.images}) | {row.name} | {scores} | {format_milliseconds(row.milliseconds)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def report_json(rows: Iterable[EdgeRow], provenance: Mapping[str, object], headline: str | None = None) -> str:
     """The rows as JSON text: ``rows``, ``provenance`` and, for the row named ``headline``, its four scores on top.
 
-    Equal rows give equal text: keys are sorted, numbers are written in full, nothing is stamped with the time.
+    Equal scores give equal text: keys are sorted, numbers are written in full, and times are left out.
 
     Raises:
         SettingsError: no row is called ``headline``.
     """
     rows = list(rows)
-    report: dict[str, object] = {"rows": [asdict(row) for row in rows], "provenance": dict(provenance)}
+    plain = [{name: value for name, value in asdict(row).items() if name != "milliseconds"} for row in rows]
+    report: dict[str, object] = {"rows": plain, "provenance": dict(provenance)}
     if headline is not None:
         first = next((row for row in rows if row.name == headline), None)
         if first is None:
@@ -224,13 +231,14 @@ def _predicted(
             truth = true_boundaries(sample)
         for name in new:
             with _naming(sample.stem, f"edges of {name}"):
-                edges, milliseconds = _edges_of(predictors[name], sample)
+                edges, milliseconds = edges_of(predictors[name], sample)
             yield _Job(name, sample.stem, protocols[name], edges, truth, sample.ignore, milliseconds)
 
 
-def _edges_of(
+def edges_of(
     predictor: EdgePredictorLike | FolderOfEdges, sample: LabelledImage
 ) -> tuple[NDArray[np.float32], float | None]:
+    """One image's edges (H, W), and the milliseconds of the prediction, None where they were read from a file."""
     image_hw = (sample.image.shape[0], sample.image.shape[1])
     if isinstance(predictor, FolderOfEdges):
         return predictor.read(sample.stem, image_hw), None
@@ -246,6 +254,18 @@ def _scored(job: _Job) -> _Answer:
     with _naming(job.stem, f"scoring {job.predictor}"):
         counts = score_image(job.edges, job.truth, job.ignore, job.protocol)
     return _Answer(job.predictor, job.stem, counts, job.milliseconds)
+
+
+def image_scores(journal: Journal, row: EdgeRow) -> dict[str, float]:
+    """F of each image, by its stem, at the threshold that is best for all: of the predictor and the data set of a row."""
+    levels = np.arange(1, row.thresholds + 1) / (row.thresholds + 1)
+    at = int(np.abs(levels - row.ods_threshold).argmin())
+    scores = {}
+    for (predictor, stem), (counts, _) in journal.items(row.truth):
+        if predictor == row.name:
+            hit, predicted = counts["matched_predicted"][at], counts["predicted"][at]
+            scores[stem] = float(f_measure(hit, predicted, counts["matched_truth"][at], counts["truth"])[2])
+    return scores
 
 
 def _as_json(counts: EdgeCounts) -> dict[str, Any]:
@@ -274,4 +294,6 @@ def _row(name: str, truth: str, scores: EdgeScores, times: list[float | None]) -
         **asdict(figures.protocol),
         milliseconds=median(measured) if measured else None,
         truth=truth,
+        precision=tuple(figures.precision.tolist()),
+        recall=tuple(figures.recall.tolist()),
     )
