@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,14 +15,17 @@ from rich.progress import Progress
 from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, provenance
+from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
 from tracedge.cli.instance_methods import FromFile, FromModel
 from tracedge.cli.proposal_options import Crf, Features, ImageIds
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from tracedge.evaluation.instances import LabelledSet, Methods
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tracedge.evaluation.instances import InstanceRow, LabelledSet, Methods
     from tracedge.proposals.from_files import MaskSource
 
 
@@ -51,6 +55,7 @@ def instances(
     device: option.Device = None,
     local_files_only: option.LocalFilesOnly = False,
     json_file: JsonFile = None,
+    report: ReportFolder = None,
     limit: Limit = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with a model of its own.")] = 1,
     split: data.Split = None,
@@ -67,8 +72,12 @@ def instances(
     """
     from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown
     from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.report import write_report
     from tracedge.export.coco_reader import is_results
     from tracedge.proposals.from_files import MaskSource
+
+    if report is not None:
+        from tracedge.evaluation.instance_pictures import instance_pictures
 
     # 1. Everything is looked at before anything is computed.
     if pred is not None and (backbone or student or teacher or proposals):
@@ -103,21 +112,30 @@ def instances(
         settings |= said
     make = ways.methods if workers > 1 else lambda: here
     # 2. One data set after the other; what is done is in the report and the journal, should anything fail.
-    rows = []
+    rows: list[InstanceRow] = []
+    pictures: list[tuple[str, NDArray[np.uint8]]] = []
     settings |= provenance()
+    started = perf_counter()
     images = {name: list(labelled.names) for name, labelled in sets.items()}
     with (
-        journal_beside(json_file, settings | {"images": images}) as journal,
+        journal_beside(
+            json_file or (report / "report.json" if report else None), settings | {"images": images}
+        ) as journal,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         for name, labelled in sets.items():
             task = bar.add_task(name, total=len(labelled.names))
             on_image = partial(bar.advance, task)
-            rows += evaluate_instances(labelled.samples, make, name, on_image, workers=workers, journal=journal)
+            rows += evaluate_instances(labelled, make, name, on_image, workers=workers, journal=journal)
+            text = instances_json(rows, settings, PREDICTION if pred else None)
             if json_file is not None:
                 with atomic_path(json_file) as temporary:
-                    report = instances_json(rows, settings, PREDICTION if pred else None)
-                    temporary.write_text(report, encoding="utf-8")
+                    temporary.write_text(text, encoding="utf-8")
+            if report is not None:
+                pictures += instance_pictures(labelled, here, rows[-1], journal)
+        if report is not None:
+            seconds = {"this run": perf_counter() - started}
+            write_report(report, text, instances_markdown(rows), settings, seconds, pictures)
     typer.echo(instances_markdown(rows))
 
 

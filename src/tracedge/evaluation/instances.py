@@ -21,7 +21,7 @@ from tracedge.evaluation.processes import in_order
 from tracedge.export.coco_reader import read_coco, read_coco_images
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
-from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, score_instances
+from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, mean_best_iou, score_instances
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,13 @@ class InstanceRow:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """A data set: the names of its images, known before anything is read, and each of them with its instances, once."""
+    """A data set: the names of its images, known before anything is read, and each of them with its instances, read afresh."""
 
     names: tuple[str, ...]
-    samples: Iterator[LabelledInstances]
+    read: Callable[[], Iterator[LabelledInstances]]
+
+    def __iter__(self) -> Iterator[LabelledInstances]:
+        return self.read()
 
 
 def labelled_set(samples: SampleList[InstanceSample]) -> LabelledSet:
@@ -67,7 +70,7 @@ def labelled_set(samples: SampleList[InstanceSample]) -> LabelledSet:
             truth = sample.truth
             yield LabelledInstances(sample.image_path.name, sample.image, truth.objects, truth.classes, truth.ignore)
 
-    return LabelledSet(samples.names, read())
+    return LabelledSet(samples.names, read)
 
 
 def labelled_coco(
@@ -88,12 +91,12 @@ def labelled_coco(
     chosen = list(images)[:limit] if selection is None else choose_coco_ids(images, selection, str(path))
     truth = read_coco(path, only=chosen, max_pixels=max_pixels)
 
-    def samples() -> Iterator[LabelledInstances]:
+    def read() -> Iterator[LabelledInstances]:
         for number in chosen:
             known = instance_truth(truth, number)
             yield LabelledInstances(images[number].file_name, None, known.objects, known.classes, known.ignore)
 
-    return LabelledSet(tuple(images[number].file_name for number in chosen), samples())
+    return LabelledSet(tuple(images[number].file_name for number in chosen), read)
 
 
 def evaluate_instances(
@@ -132,6 +135,16 @@ def evaluate_instances(
         for method, image in counts:
             scores.setdefault(method, InstanceScores()).add(ImageInstances(**image))
     return [InstanceRow(name, truth, found.compute()) for name, found in scores.items()]
+
+
+def image_scores(journal: Journal, row: InstanceRow) -> dict[str, float]:
+    """How well the objects of each image are found (`mean_best_iou`), by its name: by the method and on the data of a row."""
+    scores = {}
+    for (name,), counts in journal.items(row.truth):
+        for method, image in counts:
+            if method == row.name and (value := mean_best_iou(ImageInstances(**image))) is not None:
+                scores[name] = value
+    return scores
 
 
 _methods: Methods | None = None  # of this process

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval.core import mask
 from numpy.typing import NDArray
 
 from tracedge.errors import DataError
@@ -90,6 +91,17 @@ def score_instances(
     pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)
     apart = int(separated(truth.masks, pairs, found.masks))
     return ImageInstances(truth.shape, objects, results, len(found), len(pairs), apart)
+
+
+def mean_best_iou(image: ImageInstances) -> float | None:
+    """Mean over the objects of an image of the IoU of the mask that fits each best; None without objects. It ranks images."""
+    objects = [record["segmentation"] for record in image.truth if not record["iscrowd"]]
+    if not objects:
+        return None
+    if not image.found:
+        return 0.0
+    overlap = mask.iou([result["segmentation"] for result in image.found], objects, [0] * len(objects))
+    return float(np.asarray(overlap).max(axis=0).mean())
 
 
 class InstanceScores:

@@ -1,0 +1,72 @@
+"""The folder of --report: equal figures in equal bytes, and pictures of the photos that went best and worst."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tracedge.cli import app
+from tracedge.errors import DataError
+from tracedge.evaluation.report import best_and_worst
+from tracedge.metrics.edges import instance_boundaries
+from tracedge.visualize import side_by_side
+
+SHIFTS = {"a": 0, "b": 1, "c": 3, "d": 9}
+"""By so many pixels the predictions of each photo are off."""
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four photos of two boxes; masks and edges of them that are off by `SHIFTS`."""
+    for folder in ("images", "masks", "pred", "edges"):
+        (tmp_path / folder).mkdir()
+    for name, shift in SHIFTS.items():
+        labels = np.zeros((48, 64), np.uint8)
+        labels[8:32, 6:30], labels[8:32, 30:50] = 1, 2
+        moved = np.roll(labels, shift, axis=0)
+        Image.fromarray(labels * 100).convert("RGB").save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(moved).save(tmp_path / "pred" / f"{name}.png")
+        edges = instance_boundaries(moved.astype(np.int32)).astype(np.uint8) * 255
+        Image.fromarray(edges).save(tmp_path / "edges" / f"{name}.edges.png")
+    return tmp_path
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("verb, pred", [("instances", "pred"), ("edges", "edges")])
+def test_two_runs_give_equal_figures_and_the_extremes_are_those_of_the_truth(data, verb, pred):
+    for folder in ("one", "two"):
+        more = ["--no-rivals", "--thresholds", 9] if verb == "edges" else []
+        run(verb, "--truth", data, "--pred", data / pred, "--report", data / folder, *more)
+    one, two = ((data / folder / "report.json").read_bytes() for folder in ("one", "two"))
+    assert one == two
+    shown = {path.stem.rsplit("-", 1)[-1]: path.stem for path in (data / "one").glob("*-[12]-*.png")}
+    assert {name: stem.split(f"-{data.name}")[0] for name, stem in shown.items()} == {
+        "a": "best-1",
+        "b": "best-2",
+        "c": "worst-2",
+        "d": "worst-1",
+    }
+    picture = np.asarray(Image.open(data / "one" / f"{shown['a']}.png"))
+    assert picture.shape == (48, 3 * 64 + 2 * 6, 3)
+    page = (data / "one" / "report.md").read_text()
+    assert all(f"({stem}.png)" in page for stem in shown.values())
+    assert json.loads((data / "one" / "seconds.json").read_text())["this run"] > 0
+    assert (data / "one" / f"curves-{data.name}.png").exists() == (verb == "edges")
+
+
+def test_few_images_are_shown_once():
+    assert best_and_worst({"a": 1.0}) == []
+    names = [name for _, name in best_and_worst(dict.fromkeys("abcde", 0.5))]
+    assert sorted(names) == sorted(set(names)) == ["a", "b", "d", "e"]
+
+
+def test_pictures_of_different_heights_are_refused():
+    with pytest.raises(DataError, match="one height"):
+        side_by_side([np.zeros((4, 5, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)])
