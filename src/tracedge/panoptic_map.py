@@ -137,10 +137,16 @@ class PanopticMap:
 
     def places(self) -> NDArray[np.int32]:
         """int32 (H, W): i + 1 where `segments[i]` is, 0 where void is."""
-        # A table of all ids up to the largest. Memory that is not touched costs nothing, so it beats sorting the pixels.
-        table = np.zeros(1 + max([int(self.ids.max()), *(segment.id for segment in self.segments)]), np.int32)
-        table[[segment.id for segment in self.segments]] = np.arange(1, len(self.segments) + 1)
-        return table[self.ids]
+        known = np.array([segment.id for segment in self.segments], np.int32)
+        if not len(known):
+            return np.zeros(self.ids.shape, np.int32)
+        order = np.argsort(known)
+        # Only the first pixel of each run of equal ids is looked up: a table of 2^24 ids, or a sort, takes fifty times as long.
+        pixels = self.ids.ravel()
+        starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]]))
+        at = order[np.minimum(np.searchsorted(known[order], pixels[starts]), len(known) - 1)]
+        places = np.where(known[at] == pixels[starts], at + 1, 0).astype(np.int32)
+        return np.repeat(places, np.diff(np.append(starts, pixels.size))).reshape(self.ids.shape)
 
     def _require_known(self, places: NDArray[np.int32]) -> None:
         known = [segment.id for segment in self.segments]
