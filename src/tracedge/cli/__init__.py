@@ -14,6 +14,7 @@ from tracedge.cli.distill import distill
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
 from tracedge.cli.evaluate_instances import instances
+from tracedge.cli.evaluate_panoptic import panoptic
 from tracedge.cli.inspect import inspect
 from tracedge.cli.pretrain import pretrain
 from tracedge.cli.refine import refine
@@ -33,6 +34,7 @@ app = typer.Typer(
 for verb in (edges, segment, refine, inspect, teach, distill, pretrain, scenes, backbones, download, bench):
     app.command()(verb)
 evaluate.command()(instances)
+evaluate.command()(panoptic)
 app.add_typer(evaluate, name="evaluate")
 
 
