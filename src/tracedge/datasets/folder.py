@@ -12,6 +12,7 @@ from PIL import Image
 
 from tracedge.errors import DataError
 from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS, load_image
+from tracedge.panoptic_map import ids_from_rgb
 
 _LABEL_MODES = ("1", "L", "P", "I", "I;16")
 
@@ -174,5 +175,4 @@ def _labels_of_masks(picture: Image.Image, path: Path) -> NDArray[np.int32]:
 def _labels_of_panoptic(picture: Image.Image, path: Path) -> NDArray[np.int32]:
     if picture.mode != "RGB":
         raise DataError(f"{path} is a PNG of mode {picture.mode}; expected RGB, id = R + 256 G + 65536 B.")
-    red, green, blue = np.moveaxis(np.asarray(picture).astype(np.int32), -1, 0)
-    return red + 256 * green + 65536 * blue
+    return ids_from_rgb(np.asarray(picture))
