@@ -19,7 +19,7 @@ PATH = [
     {"errors"},
     {"atomic", "tensors", "settings", "jsonlines"},
     {"checkpoints"},
-    {"fit", "images", "tiling", "maps", "instances"},
+    {"fit", "images", "tiling", "maps", "instances", "panoptic_map", "categories"},
     {"export", "jobs", "locking", "manifest", "batching", "runs"},
     {"backbones"},
     {"attention", "criteria"},

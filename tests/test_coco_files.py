@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from instance_masks import a_few, assert_equal, two
 from tracedge.errors import DataError
 from tracedge.export.coco import write_coco, write_coco_results
-from tracedge.export.coco_reader import MAX_JSON_BYTES, read_coco
+from tracedge.export.coco_reader import read_coco
+from tracedge.export.json_records import MAX_JSON_BYTES
 from tracedge.export.rle import decode, encode
 from tracedge.instances import Instances
 
@@ -167,7 +168,7 @@ def test_an_infinite_score_and_a_nan_are_refused_however_they_are_written(tmp_pa
 def test_a_missing_and_a_huge_file_are_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot be read as JSON"):
         read_coco(tmp_path / "missing.json")
-    monkeypatch.setattr("tracedge.export.coco_reader.MAX_JSON_BYTES", 10)
+    monkeypatch.setattr("tracedge.export.json_records.MAX_JSON_BYTES", 10)
     with pytest.raises(DataError, match="more than the limit of 10: split it"):
         read_coco(written(tmp_path, content()))
     assert MAX_JSON_BYTES > 1 << 30

@@ -124,7 +124,7 @@ def test_markdown_has_a_line_for_each_row(root: Path) -> None:
     rows = evaluate_edges(FolderDataset(root), {"mine": FolderOfEdges(root / "edges")}, thresholds=3, workers=1)
     row = rows[0]
     assert report_markdown(rows).splitlines()[2] == (
-        f"| mine | {row.ods:.3f} | {row.ois:.3f} | {row.ap:.3f} | {row.cldice:.3f} | - |"
+        f"|  (3) | mine | {row.ods:.3f} | {row.ois:.3f} | {row.ap:.3f} | {row.cldice:.3f} | - |"
     )
 
 

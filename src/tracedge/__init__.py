@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tracedge.images import load_image
     from tracedge.instances import Instances
     from tracedge.maps import EdgeMap
+    from tracedge.panoptic_map import PanopticMap, Segment
     from tracedge.segmentation import Segmenter, segment
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher, TeacherSettings
@@ -28,6 +29,8 @@ __all__ = [
     "EdgePredictor",
     "EdgeTeacher",
     "Instances",
+    "PanopticMap",
+    "Segment",
     "Segmenter",
     "TeacherSettings",
     "TracedgeError",
@@ -43,6 +46,8 @@ _HOMES = {
     "EdgePredictor": "tracedge.student.predictor",
     "EdgeTeacher": "tracedge.teacher",
     "Instances": "tracedge.instances",
+    "PanopticMap": "tracedge.panoptic_map",
+    "Segment": "tracedge.panoptic_map",
     "Segmenter": "tracedge.segmentation",
     "TeacherSettings": "tracedge.teacher",
     "TracedgeError": "tracedge.errors",

@@ -6,8 +6,9 @@ import typer
 
 from tracedge.cli.evaluate_edges import edges
 from tracedge.cli.evaluate_instances import instances
+from tracedge.cli.evaluate_panoptic import panoptic
 from tracedge.cli.evaluate_timesteps import timesteps
 
 app = typer.Typer(help="Score predictions against a truth.", no_args_is_help=True)
-for verb in (edges, instances, timesteps):
+for verb in (edges, instances, panoptic, timesteps):
     app.command()(verb)

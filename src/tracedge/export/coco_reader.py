@@ -5,7 +5,6 @@ Masks are decoded image by image, when asked for; a file may hold a hundred thou
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 
 from tracedge.errors import DataError
 from tracedge.export.coco import checked_file_name
-from tracedge.export.json_lists import MAX_JSON_BYTES, lists_of, read_json_text, refuse_constant
+from tracedge.export.json_lists import lists_of, read_json_text
+from tracedge.export.json_records import check_keys, check_size, list_of, read_json, whole
 from tracedge.export.rle import decode, size_of
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
@@ -153,7 +153,7 @@ def read_coco(
     path = Path(path)
     if only is not None:
         return _read_part(path, frozenset(only), max_pixels)
-    content = _json(path)
+    content = read_json(path)
     with _naming(path, "a COCO file of instances"):
         if isinstance(content, list):
             known = _given_images(images, max_pixels)
@@ -161,8 +161,8 @@ def read_coco(
             return CocoFile(path, known, {}, max_pixels, found)
         if images is not None:
             raise DataError("it is no list of results, and has images of its own: do not give images.")
-        known = _own_images(content, max_pixels)
-        found = _by_image(enumerate(_list(content, "annotations"), 1), known, "annotation", ("id", "image_id"))
+        known = images_of(content, max_pixels)
+        found = _by_image(enumerate(list_of(content, "annotations"), 1), known, "annotation", ("id", "image_id"))
         return CocoFile(path, known, _settings(content), max_pixels, found)
 
 
@@ -174,7 +174,7 @@ def read_coco_images(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXE
     """
     path = Path(path)
     with _naming(path, "a COCO file"):
-        return _own_images({"images": list(_records(path, "images"))}, max_pixels)
+        return images_of({"images": list(_records(path, "images"))}, max_pixels)
 
 
 def records_of_images(path: Path, key: str, only: Collection[int]) -> Iterator[tuple[int, Any]]:
@@ -193,7 +193,7 @@ def records_of_images(path: Path, key: str, only: Collection[int]) -> Iterator[t
 
 def _read_part(path: Path, only: frozenset[int], max_pixels: int) -> CocoFile:
     with _naming(path, "a COCO file of instances"):
-        images = _own_images({"images": list(_records(path, "images"))}, max_pixels)
+        images = images_of({"images": list(_records(path, "images"))}, max_pixels)
         known = {number: image for number, image in images.items() if number in only}
         if missing := sorted(only - known.keys()):
             raise DataError(f"{len(missing)} of {len(only)} images are not in it, the first of them {missing[0]}.")
@@ -232,25 +232,13 @@ def is_results(path: str | os.PathLike[str]) -> bool:
         return stream.read(64).lstrip().startswith(b"[")
 
 
-def _json(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise DataError(f"{path} is {size} bytes, more than the limit of {MAX_JSON_BYTES}: split it.")
-        return json.loads(path.read_bytes(), parse_constant=refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} cannot be read as JSON: {error}.") from error
-
-
 def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage]:
     if images is None:
         raise DataError(
             "it is a list of results, which name no images: give images, their instances file or a mapping."
         )
     if not isinstance(images, Mapping):
-        return _own_images(_json(Path(images)), max_pixels)
+        return images_of(read_json(Path(images)), max_pixels)
     known = {}
     for number, said in images.items():
         pair = type(said) in (tuple, list) and len(said) == 2
@@ -260,7 +248,7 @@ def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage
             )
         name, hw = said[0], (said[1][0], said[1][1]) if said[1] is not None else None
         if hw is not None:
-            _check_size(*hw, f"image {number}", max_pixels)
+            check_size(*hw, f"image {number}", max_pixels)
         known[number] = CocoImage(number, checked_file_name(name), hw)
     return known
 
@@ -269,14 +257,15 @@ def _is_size_or_none(value: object) -> bool:
     return value is None or (isinstance(value, tuple | list) and len(value) == 2)
 
 
-def _own_images(content: object, max_pixels: int) -> dict[int, CocoImage]:
+def images_of(content: object, max_pixels: int) -> dict[int, CocoImage]:
+    """Image id -> image, of the list `images` of a file; an id that comes twice, or a size or name of nonsense, is refused."""
     known: dict[int, CocoImage] = {}
-    for place, entry in enumerate(_list(content, "images"), start=1):
-        _check_keys(entry, f"image {place} of the list", ("id", "file_name", "height", "width"))
-        number = _whole(entry, "id", f"image {place} of the list")
+    for place, entry in enumerate(list_of(content, "images"), start=1):
+        check_keys(entry, f"image {place} of the list", ("id", "file_name", "height", "width"))
+        number = whole(entry, "id", f"image {place} of the list")
         if number in known:
             raise DataError(f"image id {number} comes twice.")
-        _check_size(entry["height"], entry["width"], f"image {number}", max_pixels)
+        check_size(entry["height"], entry["width"], f"image {number}", max_pixels)
         known[number] = CocoImage(number, checked_file_name(entry["file_name"]), (entry["height"], entry["width"]))
     return known
 
@@ -289,13 +278,13 @@ def _by_image(
     highest = 1.0
     for place, entry in entries:
         name = f"{what} {place} of the list"
-        _check_keys(entry, name, (*keys, "segmentation"))
+        check_keys(entry, name, (*keys, "segmentation"))
         if "id" in keys:
-            number = _whole(entry, "id", name)
+            number = whole(entry, "id", name)
             if number in seen:
                 raise DataError(f"{what} id {number} comes twice.")
             seen.add(number)
-        image_id = _whole(entry, "image_id", name)
+        image_id = whole(entry, "image_id", name)
         if image_id not in known:
             raise DataError(f"{name} is of image {image_id}, which is not among the {len(known)} images.")
         score = entry.get("score", 1.0)
@@ -310,37 +299,6 @@ def _by_image(
         for entry in chain.from_iterable(found.values()):
             entry["score"] = entry.get("score", highest) / highest  # one without a score is as sure as any
     return found
-
-
-def _list(content: object, key: str) -> list[Any]:
-    value = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(value, list):
-        raise DataError(f"expected an object with a list of {key}.")
-    return value
-
-
-def _check_keys(entry: object, name: str, keys: tuple[str, ...]) -> None:
-    if not isinstance(entry, dict):
-        raise DataError(f"{name} is {type(entry).__name__}, expected an object.")
-    if missing := [key for key in keys if key not in entry]:
-        raise DataError(f"{name} has no {missing[0]}, expected {', '.join(keys)}.")
-
-
-def _whole(entry: Mapping[str, Any], key: str, name: str) -> int:
-    value = entry[key]
-    if type(value) is not int:
-        raise DataError(f"{name} has the {key} {value!r:.60}, expected a whole number.")
-    return value
-
-
-def _check_size(height: object, width: object, name: str, max_pixels: int) -> None:
-    if type(height) is not int or type(width) is not int or height < 1 or width < 1:
-        raise DataError(f"{name} is of height {height!r:.40} and width {width!r:.40}, expected whole numbers above 0.")
-    if height * width > max_pixels:
-        raise DataError(
-            f"{name} is {width} x {height} pixels, more than the limit of {max_pixels}: "
-            "raise it by --max-pixels (max_pixels=) if you trust the file."
-        )
 
 
 def _settings(content: Mapping[str, Any]) -> Mapping[str, object]:

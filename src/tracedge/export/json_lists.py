@@ -9,11 +9,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tracedge.errors import DataError
-
-MAX_JSON_BYTES = 1 << 32
+from tracedge.export.json_records import MAX_JSON_BYTES, refuse_constant
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 
@@ -102,8 +101,3 @@ class _Scan:
         found = _BLANK.match(self.text, self.at)
         self.at = found.end() if found else self.at
         return self.at
-
-
-def refuse_constant(name: str) -> NoReturn:
-    """NaN and Infinity, which Python writes and JSON does not know."""
-    raise ValueError(f"{name} is no number of JSON")

@@ -81,6 +81,19 @@ def read_grey(
     Raises:
         DataError: the file is missing, damaged, too large or of another mode.
     """
+    return _read(path, modes, expected, max_pixels)
+
+
+def read_rgb(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read the colours of a PNG as they are: uint8 (H, W, 3).
+
+    Raises:
+        DataError: the file is missing, damaged, larger than `max_pixels`, or not of 8-bit RGB.
+    """
+    return _read(path, ("RGB",), "8-bit RGB", max_pixels)
+
+
+def _read(path: str | os.PathLike[str], modes: Collection[str], expected: str, max_pixels: int) -> np.ndarray:
     try:
         with Path(path).open("rb") as stream:
             image = PngImagePlugin.PngImageFile(stream)  # not Image.open, whose limit is one for the whole process

@@ -1,0 +1,164 @@
+"""COCO panoptic files, read strictly: the JSON at once, each PNG when its map is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tracedge.categories import Category, by_id
+from tracedge.errors import DataError
+from tracedge.export.coco import checked_file_name
+from tracedge.export.coco_reader import CocoImage, Size, images_of
+from tracedge.export.json_records import check_keys, list_of, read_json, whole
+from tracedge.export.panoptic import png_folder
+from tracedge.export.png import read_rgb
+from tracedge.images import MAX_PIXELS
+from tracedge.panoptic_map import PanopticMap, Segment
+
+
+@dataclass(frozen=True, eq=False)
+class PanopticFile:
+    """What a panoptic file says: its annotated images in the file's order, and the map of each when asked for.
+
+    Args:
+        path: the JSON, for messages.
+        images: image id -> image; those without annotation are not among them.
+        categories: in the file's order.
+        settings: what a file of tracedge's own says in `info`, else empty.
+        max_pixels: the largest H * W accepted of a map.
+    """
+
+    path: Path
+    images: Mapping[int, CocoImage]
+    categories: tuple[Category, ...]
+    settings: Mapping[str, object]
+    max_pixels: int
+    _annotations: Mapping[int, tuple[Path, tuple[Segment, ...]]] = field(repr=False)
+
+    def __len__(self) -> int:
+        """How many annotated images there are."""
+        return len(self.images)
+
+    def read(self, image_id: int, image_hw: Size | None = None) -> PanopticMap:
+        """The map of an image. Areas are counted, whatever the file says.
+
+        Args:
+            image_id: which image.
+            image_hw: the size that it must have, where it is known.
+
+        Raises:
+            DataError: an unknown image, a PNG that is damaged or of another size than the image, or ids that are in the PNG or
+                in the JSON only.
+        """
+        if image_id not in self.images:
+            raise DataError(f"{self.path} has no image {image_id!r}; it has {len(self)}.")
+        png, segments = self._annotations[image_id]
+        rgb = read_rgb(png, max_pixels=self.max_pixels)
+        for expected, whose in ((self.images[image_id].hw, f"{self.path} says"), (image_hw, "the image is")):
+            if expected is not None and rgb.shape[:2] != tuple(expected):
+                got, wanted = (f"{height} x {width}" for height, width in (rgb.shape[:2], expected))
+                raise DataError(f"{png} is {got} (rows x columns), but {whose} {wanted}.")
+        try:
+            return PanopticMap.from_rgb(rgb, segments, self.settings)
+        except DataError as error:
+            raise DataError(f"{png} and {self.path.name} disagree: {error}") from error
+
+
+def read_panoptic(
+    path: str | os.PathLike[str], truth: PanopticFile | None = None, *, max_pixels: int = MAX_PIXELS
+) -> PanopticFile:
+    """Read a panoptic JSON, or the `panoptic.json` of a folder. Its PNGs are in the folder that is named after it.
+
+    Args:
+        path: the .json, or a folder with panoptic.json.
+        truth: of a prediction: where the file itself names no images or no categories, they are this one's.
+        max_pixels: the largest H * W accepted of an image.
+
+    Raises:
+        DataError: no such file, no JSON, a key that is missing, an id or annotation that comes twice, an unknown image or
+            category, a file name that is absolute or has "..", a PNG that is missing, or a segment of nonsense.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "panoptic.json"
+    folder = png_folder(path)
+    content = read_json(path)
+    try:
+        annotations = list_of(content, "annotations")
+        assert isinstance(content, dict)  # list_of asks for it
+        categories = _categories(content) if "categories" in content or truth is None else truth.categories
+        images = images_of(content, max_pixels) if "images" in content or truth is None else dict(truth.images)
+        found = _annotations(annotations, images, by_id(categories), folder)
+    except DataError as error:
+        raise DataError(f"{path} is no panoptic file: {error}") from error
+    info = content.get("info")
+    settings = info.get("settings") if isinstance(info, dict) else None
+    annotated = {number: image for number, image in images.items() if number in found}
+    return PanopticFile(path, annotated, categories, settings if isinstance(settings, dict) else {}, max_pixels, found)
+
+
+def _categories(content: Mapping[str, Any]) -> tuple[Category, ...]:
+    found = []
+    for place, entry in enumerate(list_of(content, "categories"), start=1):
+        name = f"category {place} of the list"
+        check_keys(entry, name, ("id", "name", "isthing"))
+        number = whole(entry, "id", name)
+        isthing = _zero_or_one(entry, "isthing", name)
+        if number < 0 or not isinstance(entry["name"], str):
+            raise DataError(
+                f"{name} is {number}, {entry['name']!r:.40}, expected a whole number from 0, and a text as name."
+            )
+        found.append(Category(number, entry["name"], isthing))
+    by_id(found)
+    return tuple(found)
+
+
+def _annotations(
+    entries: list[Any], images: Mapping[int, CocoImage], categories: Mapping[int, Category], folder: Path
+) -> dict[int, tuple[Path, tuple[Segment, ...]]]:
+    """Image id -> where its PNG is, and its segments."""
+    found: dict[int, tuple[Path, tuple[Segment, ...]]] = {}
+    for place, entry in enumerate(entries, start=1):
+        name = f"annotation {place} of the list"
+        check_keys(entry, name, ("image_id", "file_name", "segments_info"))
+        number = whole(entry, "image_id", name)
+        if number not in images:
+            raise DataError(f"{name} is of image {number}, which is not among the {len(images)} images.")
+        if number in found:
+            raise DataError(f"image {number} has two annotations, expected one.")
+        png = folder / checked_file_name(entry["file_name"])
+        if not png.is_file():
+            raise DataError(f"{png}, of image {number}, is missing.")
+        segments = tuple(_segment(one, number, categories) for one in list_of(entry, "segments_info"))
+        if len({one.id for one in segments}) < len(segments):
+            raise DataError(f"image {number} has two segments of one id.")
+        found[number] = png, segments
+    return found
+
+
+def _segment(entry: object, image_id: int, categories: Mapping[int, Category]) -> Segment:
+    name = f"a segment of image {image_id}"
+    check_keys(entry, name, ("id", "category_id"))
+    assert isinstance(entry, dict)  # check_keys asks for it
+    number = whole(entry, "id", name)
+    category = categories.get(whole(entry, "category_id", name))
+    if category is None:
+        raise DataError(
+            f"segment {number} of image {image_id} has the unknown category {entry['category_id']}; "
+            f"there are {len(categories)}."
+        )
+    crowd = "iscrowd" in entry and _zero_or_one(entry, "iscrowd", f"segment {number} of image {image_id}")
+    try:
+        return Segment(number, category.id, category.isthing, entry.get("score"), crowd)
+    except DataError as error:
+        raise DataError(f"of image {image_id}: {error}") from error
+
+
+def _zero_or_one(entry: Mapping[str, Any], key: str, name: str) -> bool:
+    value = entry[key]
+    if type(value) not in (int, bool) or value not in (0, 1):
+        raise DataError(f"{name} has {key} {value!r:.40}, expected 0 or 1.")
+    return bool(value)
