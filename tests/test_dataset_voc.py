@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from dataset_roots import save_palette, voc, voc_objects
+from tracedge.categories import VOC_PANOPTIC, by_id
 from tracedge.datasets.layouts import open_dataset
 from tracedge.datasets.selection import Selection
-from tracedge.datasets.voc import CATEGORIES, CLASSES, open_voc
+from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.edges import true_boundaries
 
@@ -25,7 +26,7 @@ def test_instances_are_indices_and_void_is_ignored(tmp_path):
     sample = next(iter(open_voc(voc(tmp_path)).instances()))
     truth, objects = sample.truth, voc_objects()
     np.testing.assert_array_equal(truth.objects.masks, [objects == 1, objects == 3])
-    assert [CLASSES[number - 1] for number in truth.classes] == ["person", "chair"]
+    assert [by_id(VOC_PANOPTIC)[number].name for number in truth.classes] == ["person", "chair"]
     np.testing.assert_array_equal(truth.ignore, objects == 255)
 
 
@@ -55,14 +56,14 @@ def test_the_edge_of_an_object_lies_in_the_middle_of_its_void_belt(tmp_path):
 def test_background_is_the_one_stuff_class(tmp_path):
     truth = next(iter(open_voc(voc(tmp_path)).panoptic())).truth
     objects = voc_objects()
-    np.testing.assert_array_equal(truth.ids == 0, objects == 255)
-    np.testing.assert_array_equal(truth.ids == 256, objects == 0)
-    assert [(one.id, one.category_id, one.isthing) for one in truth.segments] == [
+    np.testing.assert_array_equal(truth.map.ids == 0, objects == 255)
+    np.testing.assert_array_equal(truth.map.ids == 256, objects == 0)
+    assert [(one.id, one.category_id, one.isthing) for one in truth.map.segments] == [
         (1, 15, True),
         (3, 9, True),
         (256, 0, False),
     ]
-    assert len(CATEGORIES) == 21 and [one.name for one in CATEGORIES.values() if not one.isthing] == ["background"]
+    assert len(VOC_PANOPTIC) == 21 and [one.name for one in VOC_PANOPTIC if not one.isthing] == ["background"]
 
 
 def test_an_image_that_is_void_or_background_throughout_is_read(tmp_path):
@@ -73,7 +74,7 @@ def test_an_image_that_is_void_or_background_throughout_is_read(tmp_path):
         dataset = open_voc(tmp_path, "train")
         assert not true_boundaries(next(iter(dataset.edges()))).any()
         assert len(next(iter(dataset.instances())).truth.objects) == 0
-        assert len(next(iter(dataset.panoptic())).truth.segments) == (value == 0)
+        assert len(next(iter(dataset.panoptic())).truth.map.segments) == (value == 0)
 
 
 def test_colours_instead_of_indices_are_refused(tmp_path):

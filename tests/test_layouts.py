@@ -46,7 +46,7 @@ def test_a_labelled_folder_with_panoptic_json_has_segments(tmp_path):
     (coco / "annotations" / "panoptic_val2017.json").rename(tmp_path / "set" / "panoptic.json")
     (coco / "annotations" / "panoptic_val2017").rename(tmp_path / "set" / "panoptic")
     (sample,) = open_dataset(tmp_path / "set").panoptic()
-    np.testing.assert_array_equal(sample.truth.ids, segments())
+    np.testing.assert_array_equal(sample.truth.map.ids, segments())
 
 
 def test_another_folder_is_told_what_was_looked_for(tmp_path):

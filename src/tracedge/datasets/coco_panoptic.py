@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracedge.categories import Category
 from tracedge.datasets.panoptic_truth import (
-    Category,
     PanopticTruth,
-    Segment,
     checked_categories,
     checked_segments,
     read_panoptic_ids,
@@ -20,6 +19,7 @@ from tracedge.errors import DataError
 from tracedge.export.coco import checked_file_name
 from tracedge.export.json_lists import lists_of, read_json_text
 from tracedge.images import MAX_PIXELS
+from tracedge.panoptic_map import VOID, PanopticMap, Segment
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ class PanopticFile:
             DataError: a PNG that cannot be read, or whose ids are not those of the JSON.
         """
         try:
-            return PanopticTruth(
-                read_panoptic_ids(self.png, max_pixels=self.max_pixels), self.segments, self.categories
-            )
+            ids = read_panoptic_ids(self.png, max_pixels=self.max_pixels)
+            return PanopticTruth(PanopticMap(ids, self.segments), self.categories)
         except DataError as error:
             raise DataError(f"{self.png}: {error}") from error
 
@@ -82,12 +81,12 @@ def edges_of_panoptic(truth: PanopticTruth, *, void_edges: bool = False, crowd_e
         void_edges: whether the border of a segment with pixels nobody labelled is an edge; if not, nothing is known there.
         crowd_edges: the same of its border with a crowd.
     """
-    ignore = truth.ids == 0
+    ignore = truth.map.ids == VOID
     if void_edges:
         ignore[:] = False
     if not crowd_edges:
-        ignore |= truth.mask_of([segment for segment in truth.segments if segment.iscrowd])
-    return EdgeTruth(truth.ids, ignore, None if void_edges else 0)
+        ignore |= truth.crowds
+    return EdgeTruth(truth.map.ids, ignore, None if void_edges else VOID)
 
 
 def _lists(path: Path, only: Collection[int]) -> tuple[dict[int, dict[str, Any]], list[Any]]:

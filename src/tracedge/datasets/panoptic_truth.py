@@ -12,69 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tracedge.categories import Category
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS
+from tracedge.panoptic_map import PanopticMap, Segment, ids_from_rgb
 
 Ids = NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Category:
-    """What a segment may be: a thing, of which there are several in a picture, or stuff."""
-
-    id: int
-    name: str
-    isthing: bool
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One segment: its id in the map, its category, and whether it is a crowd: things nobody told apart."""
-
-    id: int
-    category_id: int
-    isthing: bool
-    iscrowd: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class PanopticTruth:
-    """The segments of an image.
-
-    Args:
-        ids: int32 (H, W), the id of each pixel's segment; 0 is void.
-        segments: one record for each id of the map but 0, in ascending order.
-        categories: all categories of the data set, by id.
+    """The segments of an image, and the categories of its data set, by id.
 
     Raises:
-        DataError: an id without record, a record without pixel, or a category that is not among the data set's.
+        DataError: a segment of a category that is not among the data set's.
     """
 
-    ids: Ids
-    segments: tuple[Segment, ...]
+    map: PanopticMap
     categories: Mapping[int, Category]
 
     def __post_init__(self) -> None:
-        present, recorded = set(np.unique(self.ids).tolist()) - {0}, {segment.id for segment in self.segments}
-        if len(recorded) != len(self.segments):
-            raise DataError("two records of segments have one id.")
-        if unrecorded := sorted(present - recorded):
-            raise DataError(f"the map has the segment {unrecorded[0]}, of which there is no record.")
-        if unseen := sorted(recorded - present):
-            raise DataError(f"there is a record of the segment {unseen[0]}, which has no pixel in the map.")
-        for segment in self.segments:
+        for segment in self.map.segments:
             if segment.category_id not in self.categories:
                 raise DataError(f"segment {segment.id} is of the category {segment.category_id}, which is unknown.")
 
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W)."""
-        height, width = self.ids.shape
-        return height, width
+        return self.map.shape
 
-    def mask_of(self, segments: Sequence[Segment]) -> NDArray[np.bool_]:
-        """(H, W) bool: the pixels of any of these segments."""
-        return np.isin(self.ids, [segment.id for segment in segments])
+    @property
+    def crowds(self) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels of things nobody told apart."""
+        return np.isin(self.map.ids, [segment.id for segment in self.map.segments if segment.iscrowd])
 
 
 def read_panoptic_ids(path: Path, *, max_pixels: int = MAX_PIXELS) -> Ids:
@@ -89,10 +59,9 @@ def read_panoptic_ids(path: Path, *, max_pixels: int = MAX_PIXELS) -> Ids:
                 raise DataError(f"{path} is of {picture.width} x {picture.height} pixels, more than {max_pixels}.")
             if picture.mode != "RGB":
                 raise DataError(f"{path} is a PNG of mode {picture.mode}; expected RGB, id = R + 256 G + 65536 B.")
-            red, green, blue = np.moveaxis(np.asarray(picture).astype(np.int32), -1, 0)
+            return ids_from_rgb(np.asarray(picture))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
-    return red + 256 * green + 65536 * blue
 
 
 def checked_categories(entries: Sequence[Any], where: Path) -> dict[int, Category]:
@@ -125,7 +94,7 @@ def checked_segments(entries: object, categories: Mapping[int, Category]) -> tup
             said = json.dumps(entry)
             raise DataError(f"a segment has id (from 1), a known category_id and iscrowd (0 or 1); got {said:.120}.")
         isthing = categories[entry["category_id"]].isthing
-        found.append(Segment(entry["id"], entry["category_id"], isthing, bool(entry.get("iscrowd", 0))))
+        found.append(Segment(entry["id"], entry["category_id"], isthing, iscrowd=bool(entry.get("iscrowd", 0))))
     return tuple(sorted(found, key=lambda segment: segment.id))
 
 

@@ -20,36 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from tracedge.datasets.panoptic_truth import Category, PanopticTruth, Segment
+from tracedge.categories import VOC_PANOPTIC, by_id
+from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, InstanceTruth, PanopticSample, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.png import read_grey
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
+from tracedge.panoptic_map import PanopticMap, Segment
 
 SPLITS = ("val", "train", "trainval")
 LOOKED_FOR = (
     "VOC: ImageSets/Segmentation/, SegmentationObject/ and JPEGImages/, here, in VOC2012/ or in VOCdevkit/VOC2012/"
 )
-CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
-    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
-"""The things; class i + 1 is CLASSES[i]."""
-
 BACKGROUND = 0
 """The id of the one stuff class."""
 
 VOID = 255
+THINGS = 20
 VOID_REACH = 5
 BACKGROUND_SEGMENT = 256
 """The segment id of background in panoptic maps, where 0 is void; objects are 1..254, as in SegmentationObject."""
-
-CATEGORIES = {
-    BACKGROUND: Category(BACKGROUND, "background", False),
-    **{number: Category(number, name, True) for number, name in enumerate(CLASSES, start=1)},
-}
 
 Labels = NDArray[np.int32]
 
@@ -73,11 +65,9 @@ class _Files:
             raise DataError(f"{self.objects} is {objects.shape} and {self.classes} is {classes.shape} (rows, columns).")
         found: dict[int, int] = {}
         for label in np.unique(objects[(objects > 0) & (objects != VOID)]).tolist():
-            votes = np.bincount(classes[objects == label], minlength=VOID + 1)[1 : len(CLASSES) + 1]
+            votes = np.bincount(classes[objects == label], minlength=VOID + 1)[1 : THINGS + 1]
             if not votes.any():
-                raise DataError(
-                    f"{self.classes} gives no class of 1..{len(CLASSES)} to object {label} of {self.objects}."
-                )
+                raise DataError(f"{self.classes} gives no class of 1..{THINGS} to object {label} of {self.objects}.")
             found[label] = int(votes.argmax()) + 1
         return objects, found
 
@@ -218,4 +208,4 @@ def _panoptic(files: _Files) -> PanopticTruth:
     if (objects == BACKGROUND).any():
         segments.append(Segment(BACKGROUND_SEGMENT, BACKGROUND, False))
     ids = np.where(objects == BACKGROUND, BACKGROUND_SEGMENT, np.where(objects == VOID, 0, objects)).astype(np.int32)
-    return PanopticTruth(ids, tuple(segments), CATEGORIES)
+    return PanopticTruth(PanopticMap(ids, tuple(segments)), by_id(VOC_PANOPTIC))
