@@ -64,6 +64,12 @@ def test_the_benchmark_prints_and_writes_its_rows(tmp_path, monkeypatch):
     assert all(name in done.output for name in names)
     for figure in ("bgp_ms", "bgp_dense_ms", "bgp_speedup", "bgp_peak_mib", "bgp_dense_peak_mib", "maskcut_ms"):
         assert figures[figure] > 0, figure
+    for name in ("teacher_plain", "teacher", "student"):
+        assert figures[f"{name}_ms"] > 0 and figures[f"{name}_peak_mib"] > 0
+    assert figures["teacher_plain_peak_mib"] > figures["teacher_peak_mib"]  # per-head maps of all blocks
+    for name in ("teacher", "student"):
+        ratio = figures["teacher_plain_ms"] / figures[f"{name}_ms"]
+        assert figures[f"{name}_speedup"] == pytest.approx(ratio, abs=0.05)
     assert "72 x 96" in figures["bgp_note"]
     assert figures["bgp_note"] in done.output
     assert f"{figures['bgp_speedup']} times as fast" in done.output

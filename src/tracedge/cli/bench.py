@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,17 +82,20 @@ def bench(
     del attention
 
     # 2. Each on its own; the rows are in the order of the table.
-    peak = peak_tensor_bytes(lambda: teacher(image)) / 2**20
-    rows: dict[str, Timing] = {}
-    if plain:
-        run = lambda: plain_teacher(model, encoded(), noise, stride)  # noqa: E731
-        rows["plain teacher (argmax, per-head maps kept)"] = timed(run, model.device, repeats)
-    found = teacher(image)
-    rows[f"teacher, {max(1, len(found.timesteps))} forwards"] = timed(lambda: teacher(image), model.device, repeats)
-    rows["one step of the teacher"] = timed(step, model.device, repeats)
     predictor = _student(model, name, random, size)
+    forwards = max(1, len(teacher(image).timesteps))
+    computations: dict[str, tuple[str, Callable[[], object]]] = {}
+    if plain:
+        computations["teacher_plain"] = (
+            "plain teacher (argmax, per-head maps kept)",
+            lambda: plain_teacher(model, encoded(), noise, stride),
+        )
+    computations["teacher"] = f"teacher, {forwards} forwards", lambda: teacher(image)
+    computations["step"] = "one step of the teacher", step
     if predictor is not None:
-        rows["student, one forward"] = timed(lambda: predictor(image), model.device, repeats)
+        computations["student"] = "student, one forward", lambda: predictor(image)
+    rows = {label: timed(compute, model.device, repeats) for label, compute in computations.values()}
+    peaks = {short: peak_tensor_bytes(compute) / 2**20 for short, (_, compute) in computations.items()}
     of_masks = time_masks(model.device, repeats, IMAGE_HW, TOKENS_HW) if masks else None
     if of_masks is not None:
         rows |= of_masks.rows
@@ -104,7 +108,7 @@ def bench(
     typer.echo(f"{title}; {machine}, torch {torch.__version__}")
     grid = f"{grid_hw[0]} x {grid_hw[1]} tokens"
     typer.echo(
-        f"{grid}, a map of N x N: {map_mib:.1f} MiB; the teacher's tensors: at most {peak / map_mib:.1f} of them"
+        f"{grid}, a map of N x N: {map_mib:.1f} MiB; the teacher's tensors: at most {peaks['teacher'] / map_mib:.1f} of them"
     )
     for name, timing in rows.items():
         memory = f", {timing.peak_mib:.0f} MiB of the device" if timing.peak_mib is not None else ""
@@ -121,12 +125,23 @@ def bench(
             "torch": torch.__version__,
             "grid": list(grid_hw),
             "map_mib": round(map_mib, 2),
-            "peak_in_maps": round(peak / map_mib, 2),
+            "peak_in_maps": round(peaks["teacher"] / map_mib, 2),
+            **_figures({short: rows[label] for short, (label, _) in computations.items()}, peaks),
             "rows": {name: asdict(timing) for name, timing in rows.items()},
             **(of_masks.figures if of_masks is not None else {}),
         }
         with atomic_path(json_file) as path:
             path.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _figures(timings: Mapping[str, Timing], peaks: Mapping[str, float]) -> dict[str, float]:
+    """For JSON, by fixed names: median ms and peak MiB of tensors of each, and how many times as fast as the plain teacher."""
+    figures = {f"{name}_ms": round(timing.milliseconds, 1) for name, timing in timings.items()}
+    figures |= {f"{name}_peak_mib": round(peak, 1) for name, peak in peaks.items()}
+    if (plain := timings.get("teacher_plain")) is not None:
+        for name in timings.keys() & {"teacher", "student"}:
+            figures[f"{name}_speedup"] = round(plain.milliseconds / timings[name].milliseconds, 2)
+    return figures
 
 
 def _about_masks(timings: MaskTimings) -> str:
