@@ -111,7 +111,11 @@ def _measured(found: Plan, index: int, journal: Journal, on_step: Callable[[int]
     groups = [(row,) for row in rows] if request.recipe.one_by_one else [rows]
     parts = [measure(Bench(request, place, group, Models(request, found.needs), journal, on_step)) for group in groups]
     figures = {label: values for part in parts for label, values in part.figures.items()}
-    return Measured(figures, {name: value for part in parts for name, value in part.details.items()})
+    details: dict[str, dict[str, object]] = {}
+    for part in parts:
+        for name, value in part.details.items():
+            details.setdefault(name, {}).update(value)
+    return Measured(figures, details)
 
 
 def _table(request: Request, place: Place, missing: Mapping[str, list[str]], measured: Measured) -> Table:

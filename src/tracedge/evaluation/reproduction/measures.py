@@ -51,10 +51,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Measured:
-    """figures: label -> column -> figure, None where there is nothing to score. details: what fits no table, of JSON's types."""
+    """figures: label -> column -> figure, None where there is nothing to score. details: what fits no table, by what it is."""
 
     figures: Mapping[str, Mapping[str, float | None]]
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 def measure_edges(bench: Bench) -> Measured:
@@ -74,7 +74,7 @@ def measure_edges(bench: Bench) -> Measured:
 
 
 def measure_instances(bench: Bench) -> Measured:
-    """AP and AR100 in per cent."""
+    """AP and AR100 in per cent, and how many masks there were."""
     assert bench.place.truth is not None
     methods = _Methods(bench)
     done = iter(range(1, len(bench.place.names) + 1))
@@ -85,32 +85,37 @@ def measure_instances(bench: Bench) -> Measured:
         lambda: bench.on_step(next(done)),
         journal=bench.journal,
     )
-    return Measured({row.name: {"AP": _percent(row.figures.ap), "AR100": _percent(row.figures.ar100)} for row in found})
+    figures = {row.name: {"AP": _percent(row.figures.ap), "AR100": _percent(row.figures.ar100)} for row in found}
+    counts = {"objects": found[0].figures.objects}
+    return Measured(figures, {"masks": counts | {row.name: row.figures.predictions for row in found}})
 
 
 def measure_criteria(bench: Bench) -> Measured:
     """The same, and the milliseconds of the teacher with each criterion."""
-    masks = measure_instances(bench).figures
+    masks = measure_instances(bench)
     found: dict[str, Mapping[str, float | None]] = {}
     for row in bench.rows:
         teacher = bench.models.predictor(_source(row))
-        found[row.label] = {**masks[row.label], "ms": _milliseconds(bench, row, partial(teacher, _scene(bench)))}
-    return Measured(found)
+        found[row.label] = {
+            **masks.figures[row.label],
+            "ms": _milliseconds(bench, row, partial(teacher, _scene(bench))),
+        }
+    return Measured(found, masks.details)
 
 
 def measure_decoder_size(bench: Bench) -> Measured:
     """The same as instances, and the decoder's parameters in 10^6 bytes."""
-    masks = measure_instances(bench).figures
+    masks = measure_instances(bench)
     found: dict[str, Mapping[str, float | None]] = {}
     for row in bench.rows:
         student = bench.models.predictor(_source(row))
         assert isinstance(student, EdgePredictor)
         parameters = student.student.decoder.parameters()
         found[row.label] = {
-            **masks[row.label],
+            **masks.figures[row.label],
             "MB": sum(each.numel() * each.element_size() for each in parameters) / 1e6,
         }
-    return Measured(found)
+    return Measured(found, masks.details)
 
 
 def measure_timesteps(bench: Bench) -> Measured:

@@ -10,6 +10,10 @@ from tracedge.evaluation.recipes import DATA
 from tracedge.evaluation.reproduction.places import Place
 from tracedge.evaluation.reproduction.request import Request
 
+_DECIMALS = {"AP": 1, "AR100": 1, "PQ": 1, "PQ things": 1, "PQ stuff": 1, "SQ": 1, "RQ": 1}
+_DECIMALS |= {"ms": 0, "times as fast": 1, "MB": 2, "mean t": 0}
+"""By column; 3 for the others."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -47,13 +51,13 @@ def reproduction_markdown(request: Request, tables: Iterable[Table]) -> str:
     """A page: each table with the paper's figures, ours and the difference."""
     recipe = request.recipe
     head = [f"# {request.name}: {recipe.about} (paper, {recipe.section})", ""]
-    head += [f"Edges of {request.model}, masks of {request.feature_model} where there are proposals."]
+    head += [f"Edges of {request.model}" + (f", proposals of {request.feature_model}." if _proposes(request) else ".")]
     head += [recipe.note] if recipe.note else []
     parts = ["\n".join(head)]
     for table in tables:
         parts.append(_title(request, table.place))
-        parts.append("\n".join([*_heading(recipe.columns), *(_row(line) for line in table.lines)]))
-        parts += [f"{name}:\n\n```json\n{json.dumps(value)}\n```" for name, value in table.details.items()]
+        parts.append("\n".join([*_heading(recipe.columns), *(_row(recipe.columns, line) for line in table.lines)]))
+        parts += ["\n".join(f"- {name}: {_said(value)}" for name, value in table.details.items())] * bool(table.details)
     return "\n\n".join(parts) + "\n"
 
 
@@ -78,15 +82,23 @@ def like_the_paper(request: Request, place: Place) -> bool:
     return place.like_the_paper and asked.ids is None and asked.sample is None and asked.limit is None
 
 
-def format_figure(value: float | None) -> str:
-    """Two decimals less for what is large; a dash where there is none.
+def format_figure(value: float | None, column: str) -> str:
+    """With as many decimals as the paper gives in a column; a dash where there is none.
 
-    >>> format_figure(0.8889), format_figure(9.42), format_figure(3682), format_figure(None)
+    >>> format_figure(0.8889, "ODS"), format_figure(9.42, "AP"), format_figure(3682, "ms"), format_figure(None, "AP")
     ('0.889', '9.4', '3682', '-')
     """
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 2 else f"{value:.3f}"
+    return "-" if value is None else f"{value:.{_DECIMALS.get(column, 3)}f}"
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_said(part)}" for name, part in value.items())
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _proposes(request: Request) -> bool:
+    return any(row.proposals in ("maskcut", "promerge") for row in request.recipe.rows)
 
 
 def _title(request: Request, place: Place) -> str:
@@ -104,15 +116,16 @@ def _heading(columns: tuple[str, ...]) -> list[str]:
     return [f"| row | {' | '.join(names)} | |", "| --- " * (len(names) + 2) + "|"]
 
 
-def _row(line: Line) -> str:
+def _row(columns: tuple[str, ...], line: Line) -> str:
     cells = []
-    for cell in line.cells:
-        apart = (
-            "-"
-            if cell.difference is None
-            else f"{'+' if cell.difference >= 0 else '-'}{format_figure(abs(cell.difference))}"
-        )
-        cells += [format_figure(cell.paper), format_figure(cell.ours), apart]
+    for column, cell in zip(columns, line.cells, strict=True):
+        apart = cell.difference
+        sign = "+" if apart is not None and apart >= 0 else ""
+        cells += [
+            format_figure(cell.paper, column),
+            format_figure(cell.ours, column),
+            sign + format_figure(apart, column),
+        ]
     said = f"not run: {line.not_run}" if line.not_run else line.note
     return f"| {line.label} | {' | '.join(cells)} | {said} |".replace("\n", " ")
 
