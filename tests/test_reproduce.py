@@ -18,10 +18,11 @@ from tracedge.datasets.folder import FolderDataset
 from tracedge.errors import DataError, RunError, SettingsError, TracedgeError
 from tracedge.evaluation import edges as edge_evaluation
 from tracedge.evaluation.edges import true_boundaries
-from tracedge.evaluation.recipes import DATA, RECIPES, needs
+from tracedge.evaluation.recipes import RECIPES
 from tracedge.evaluation.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.measures import MEASURES
 from tracedge.evaluation.reproduction.needs import weights_are_here
+from tracedge.evaluation.reproduction.recipe import DATA, needs
 from tracedge.evaluation.reproduction.report import Cell, format_figure
 from tracedge.evaluation.reproduction.request import SMALL, Request, Scale
 from tracedge.export.png import write_png16

@@ -101,7 +101,8 @@ def reproduce(
 
 
 def _list() -> None:
-    from tracedge.evaluation.recipes import RECIPES, needs
+    from tracedge.evaluation.recipes import RECIPES
+    from tracedge.evaluation.reproduction.recipe import needs
 
     for name, found in RECIPES.items():
         typer.echo(f"{name}: {found.about} (paper, {found.section})")

@@ -12,11 +12,11 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
 from tracedge.evaluation.journal import Journal, journal_beside
-from tracedge.evaluation.recipes import Row
 from tracedge.evaluation.reproduction.measures import MEASURES, Bench, Measured
 from tracedge.evaluation.reproduction.models import Models
 from tracedge.evaluation.reproduction.needs import Needs
 from tracedge.evaluation.reproduction.places import Place, find_places
+from tracedge.evaluation.reproduction.recipe import Row
 from tracedge.evaluation.reproduction.report import Cell, Line, Table, reproduction_json, reproduction_markdown
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.rivals import FolderOfEdges

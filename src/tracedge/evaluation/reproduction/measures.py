@@ -13,9 +13,9 @@ from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
 from tracedge.evaluation.edges import EdgeRow, evaluate_edges
 from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, labelled_set
 from tracedge.evaluation.journal import Journal
-from tracedge.evaluation.recipes import EdgeSource, Row
 from tracedge.evaluation.reproduction.models import EdgesOf, Models
 from tracedge.evaluation.reproduction.places import Place
+from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.evaluation.timesteps import evaluate_timesteps
 from tracedge.evaluation.timing import plain_teacher, timed

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tracedge.backbones import load_backbone
 from tracedge.backbones.protocol import Backbone
 from tracedge.evaluation.instances import LabelledInstances
-from tracedge.evaluation.recipes import EdgeSource
 from tracedge.evaluation.reproduction.needs import Needs
+from tracedge.evaluation.reproduction.recipe import EdgeSource
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.evaluation.reproduction.students import distilled
 from tracedge.instances import Instances

@@ -10,8 +10,8 @@ from tracedge.backbones import MODELS, hub, mini, model_of
 from tracedge.backbones.vision import is_vision
 from tracedge.backbones.vision.files import vision_files
 from tracedge.errors import BackboneError, DataError, TracedgeError
-from tracedge.evaluation.recipes import EdgeSource, Row
 from tracedge.evaluation.reproduction.places import Place
+from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.proposals.from_files import MaskSource, find_masks
 from tracedge.rivals import FolderOfEdges

@@ -15,7 +15,7 @@ from tracedge.datasets.layouts import Dataset, SampleList, open_dataset, provena
 from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError, SettingsError, TracedgeError
-from tracedge.evaluation.recipes import DATA
+from tracedge.evaluation.reproduction.recipe import DATA
 from tracedge.evaluation.reproduction.request import Request
 
 _OF_EDGES = ("edges", "timesteps")

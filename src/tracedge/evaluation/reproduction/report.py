@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tracedge.evaluation.recipes import DATA
 from tracedge.evaluation.reproduction.places import Place
+from tracedge.evaluation.reproduction.recipe import DATA
 from tracedge.evaluation.reproduction.request import Request
 
 _DECIMALS = {"AP": 1, "AR100": 1, "PQ": 1, "PQ things": 1, "PQ stuff": 1, "SQ": 1, "RQ": 1}
