@@ -16,6 +16,7 @@ from tracedge.cli.evaluate import app as evaluate
 from tracedge.cli.inspect import inspect
 from tracedge.cli.pretrain import pretrain
 from tracedge.cli.refine import refine
+from tracedge.cli.reproduce import reproduce
 from tracedge.cli.scenes import scenes
 from tracedge.cli.segment import segment
 from tracedge.cli.teach import teach
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (edges, segment, refine, inspect, teach, distill, pretrain, scenes, backbones, download, bench):
+for verb in (edges, segment, refine, inspect, teach, distill, pretrain, scenes, backbones, download, bench, reproduce):
     app.command()(verb)
 app.add_typer(evaluate, name="evaluate")
 

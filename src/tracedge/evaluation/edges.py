@@ -119,11 +119,11 @@ def evaluate_edges(
     scores = {name: EdgeScores(each) for name, each in protocols.items()}
     times: dict[str, list[float | None]] = {name: [] for name in predictors}
     for (predictor, _), (counts, milliseconds) in journal.items(truth):
-        scores[predictor].add(_counts(protocols[predictor], counts))
+        scores[predictor].add(counts_from_json(protocols[predictor], counts))
         times[predictor].append(milliseconds)
     done = len(journal.items(truth))
     for answer in in_order(_scored, _predicted(dataset, predictors, protocols, journal, truth), workers):
-        journal.put([_as_json(answer.counts), answer.milliseconds], truth, answer.predictor, answer.stem)
+        journal.put([counts_as_json(answer.counts), answer.milliseconds], truth, answer.predictor, answer.stem)
         scores[answer.predictor].add(answer.counts)
         times[answer.predictor].append(answer.milliseconds)
         done += 1
@@ -268,12 +268,13 @@ def image_scores(journal: Journal, row: EdgeRow) -> dict[str, float]:
     return scores
 
 
-def _as_json(counts: EdgeCounts) -> dict[str, Any]:
-    """Of JSON's types; without the protocol, which is one of the evaluation's settings."""
+def counts_as_json(counts: EdgeCounts) -> dict[str, Any]:
+    """Counts of JSON's types, for a journal; without the protocol, which is one of the evaluation's settings."""
     return {name: np.asarray(part).tolist() for name, part in vars(counts).items() if name != "protocol"}
 
 
-def _counts(protocol: EdgeProtocol, plain: Mapping[str, Any]) -> EdgeCounts:
+def counts_from_json(protocol: EdgeProtocol, plain: Mapping[str, Any]) -> EdgeCounts:
+    """The counts that `counts_as_json` wrote."""
     arrays = {name: np.array(part, np.int64) for name, part in plain.items() if name != "truth"}
     return EdgeCounts(protocol, plain["truth"], **arrays)
 

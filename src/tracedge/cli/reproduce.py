@@ -1,0 +1,126 @@
+"""`tracedge reproduce`: the paper's tables, its figures beside ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracedge.cli import dataset_options as data
+from tracedge.cli import predictor_options as option
+from tracedge.cli.evaluation_options import Limit, provenance
+from tracedge.cli.proposal_options import Crf, Features, ImageIds
+from tracedge.errors import SettingsError
+
+if TYPE_CHECKING:
+    from tracedge.evaluation.reproduction.places import Place
+
+
+def reproduce(
+    recipe: Annotated[str | None, typer.Argument(help="Which table; without one they are listed.")] = None,
+    data_sets: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="A COCO or VOC root, a labelled folder, or a folder of these; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where report.md and report.json go; a run there is gone on with."),
+    ] = None,
+    small: Annotated[
+        bool,
+        typer.Option("--small", help="Drawn scenes (and labelled folders of --data) with the mini model: minutes."),
+    ] = False,
+    backbone: Annotated[str | None, typer.Option(help="Whose edges; default: sd35-large, mini if --small.")] = None,
+    student: option.Student = None,
+    features: Features = None,
+    crf: Crf = True,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--files", help="NAME=PATH or NAME@DATA=PATH: edges, masks or students of others; may be repeated."
+        ),
+    ] = None,
+    image_ids: ImageIds = None,
+    limit: Limit = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that score edges.")] = 1,
+    device: option.Device = None,
+) -> None:
+    """The tables of the paper again. What is absent is said first; what can be run is run; nothing is downloaded.
+
+    Without a recipe: the list of them, and what each needs.
+    """
+    from tracedge.evaluation.recipes import recipe as find_recipe
+
+    if recipe is None:
+        _list()
+        return
+    find_recipe(recipe)
+    if output is None:
+        raise SettingsError("give -o FOLDER, where the report goes.")
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tracedge.evaluation.reproduce import plan
+    from tracedge.evaluation.reproduce import reproduce as run
+    from tracedge.evaluation.reproduction.report import reproduction_markdown
+    from tracedge.evaluation.reproduction.request import FULL, SMALL, Request
+
+    request = Request(
+        recipe,
+        output,
+        tuple(data_sets or ()),
+        small,
+        backbone,
+        student,
+        features,
+        crf,
+        _named(files or []),
+        image_ids,
+        device,
+        data.DatasetOptions(None, ids, sample, sample_seed, limit).selection,
+        workers,
+        SMALL if small else FULL,
+    )
+    found = plan(request)
+    if found.absent:
+        typer.echo(found.absent, err=True)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks = {place.key: bar.add_task(place.name, total=None) for place in found.places if place.lacks is None}
+
+        def move(place: Place, done: int) -> None:
+            bar.update(tasks[place.key], completed=done)
+
+        tables = run(found, provenance(), move)
+    typer.echo(reproduction_markdown(request, tables))
+    typer.echo(f"{output / 'report.md'}, {output / 'report.json'}", err=True)
+
+
+def _list() -> None:
+    from tracedge.evaluation.recipes import RECIPES
+    from tracedge.evaluation.reproduction.recipe import needs
+
+    for name, found in RECIPES.items():
+        typer.echo(f"{name}: {found.about} (paper, {found.section})")
+        for need in needs(found):
+            typer.echo(f"    {need}")
+    typer.echo(
+        "\n--small runs each of them (but panoptic) on drawn scenes with the mini model, which is in the package."
+    )
+
+
+def _named(files: list[str]) -> dict[str, Path]:
+    """NAME=PATH, each name once."""
+    found: dict[str, Path] = {}
+    for each in files:
+        name, equals, path = each.partition("=")
+        if not (name and equals and path):
+            raise SettingsError(f"--files takes NAME=PATH or NAME@DATA=PATH, got {each!r}")
+        if name in found:
+            raise SettingsError(f"--files gives {name} twice")
+        found[name] = Path(path)
+    return found

@@ -1,0 +1,172 @@
+"""The paper's tables again: what a recipe needs is looked for first, what can be run is run, the rest says what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from tracedge.atomic import atomic_path
+from tracedge.errors import DataError
+from tracedge.evaluation.journal import Journal, journal_beside
+from tracedge.evaluation.reproduction.measures import MEASURES, Bench, Measured
+from tracedge.evaluation.reproduction.models import Models
+from tracedge.evaluation.reproduction.needs import Needs
+from tracedge.evaluation.reproduction.places import Place, find_places
+from tracedge.evaluation.reproduction.recipe import Row
+from tracedge.evaluation.reproduction.report import Cell, Line, Table, reproduction_json, reproduction_markdown
+from tracedge.evaluation.reproduction.request import Request
+from tracedge.rivals import FolderOfEdges
+from tracedge.student.files import find_student, fingerprint, read_student
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do. missing: for each place, label of a row -> what it lacks; empty where it can be run."""
+
+    request: Request
+    needs: Needs
+    places: tuple[Place, ...]
+    missing: tuple[Mapping[str, list[str]], ...]
+
+    def rows(self, index: int) -> tuple[Row, ...]:
+        """The rows that can be run in a place."""
+        return tuple(row for row in self.request.recipe.rows if not self.missing[index][row.label])
+
+    @property
+    def absent(self) -> str:
+        """Everything that is absent, once, and where it was looked for; empty where nothing is."""
+        rows_of: dict[str, list[str]] = {}
+        for place, missing in zip(self.places, self.missing, strict=True):
+            for label, lacks in missing.items():
+                for what in [place.lacks] if place.lacks is not None else lacks:
+                    rows_of.setdefault(what, []).append(label)
+        if not rows_of:
+            return ""
+        lines = [f"  {what}: for {', '.join(dict.fromkeys(labels))}" for what, labels in rows_of.items()]
+        data = ", ".join(map(str, self.request.data)) or "no --data"
+        files = ", ".join(f"{name}={path}" for name, path in self.request.files.items()) or "no --files"
+        looked = f"looked for data in {data}, files in {files}, weights in {HF_HUB_CACHE}"
+        return "\n".join([f"{self.request.name} lacks ({looked})", *lines])
+
+
+def plan(request: Request) -> Plan:
+    """Look for everything that a recipe needs; nothing is loaded or fetched.
+
+    Raises:
+        DataError, SettingsError: as `find_places`; or no row can be run, and then the message is all that is absent.
+    """
+    places, needs = find_places(request), Needs(request)
+    missing = [{row.label: needs.missing(row, place) for row in request.recipe.rows} for place in places]
+    found = Plan(request, needs, tuple(places), tuple(missing))
+    if not any(found.rows(index) for index in range(len(places))):
+        raise DataError(f"no row of {request.name} can be run. {found.absent}")
+    return found
+
+
+def reproduce(
+    found: Plan,
+    provenance: Mapping[str, object],
+    on_step: Callable[[Place, int], None] | None = None,
+) -> list[Table]:
+    """Run every row that can be run; write report.json and report.md into the output folder.
+
+    Args:
+        found: see `plan`.
+        provenance: versions and machine, for the report.
+        on_step: called with the place and the number of steps done there.
+
+    A run that was killed goes on where it was: what it has counted is in report.json.journal beside the report.
+
+    Raises:
+        RunError: a row failed; or the journal is of a run with other settings.
+    """
+    request = found.request
+    report = request.output / "report.json"
+    said = dict(provenance) | _depends_on(found)
+    tables = []
+    with journal_beside(report, said) as journal:
+        for index, place in enumerate(found.places):
+            step = partial(on_step, place) if on_step is not None else _silent
+            measured = _measured(found, index, journal, step)
+            tables.append(_table(request, place, found.missing[index], measured))
+        for path, text in (
+            (report, reproduction_json(request, tables, said)),
+            (report.with_suffix(".md"), reproduction_markdown(request, tables)),
+        ):
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    return tables
+
+
+def _measured(found: Plan, index: int, journal: Journal, on_step: Callable[[int], None]) -> Measured:
+    """All rows of a place at once, or one by one, each with models of its own that are then let go."""
+    rows, place, request = found.rows(index), found.places[index], found.request
+    if not rows:
+        return Measured({})
+    measure = MEASURES[request.recipe.measure]
+    groups = [(row,) for row in rows] if request.recipe.one_by_one else [rows]
+    parts = [measure(Bench(request, place, group, Models(request, found.needs), journal, on_step)) for group in groups]
+    figures = {label: values for part in parts for label, values in part.figures.items()}
+    details: dict[str, dict[str, object]] = {}
+    for part in parts:
+        for name, value in part.details.items():
+            details.setdefault(name, {}).update(value)
+    return Measured(figures, details)
+
+
+def _table(request: Request, place: Place, missing: Mapping[str, list[str]], measured: Measured) -> Table:
+    lines = []
+    for row in request.recipe.rows:
+        paper, ours = row.paper.get(place.paper, {}), measured.figures.get(row.label, {})
+        cells = tuple(Cell(paper.get(column), ours.get(column)) for column in request.recipe.columns)
+        lines.append(Line(row.label, cells, "; ".join(dict.fromkeys(missing[row.label])), row.note))
+    return Table(place, tuple(lines), dict(measured.details))
+
+
+def _depends_on(found: Plan) -> dict[str, object]:
+    """What the figures depend on besides versions and machine, of JSON's types."""
+    request = found.request
+    places = {}
+    for index, place in enumerate(found.places):
+        rows = [row.label for row in found.rows(index)]
+        places[place.key] = place.said | {"photos": list(place.names), "rows": rows}
+    options = {"backbone": request.model, "features": request.feature_model, "crf": request.crf}
+    return {
+        "recipe": request.name,
+        "small": request.small,
+        "scale": asdict(request.scale),
+        "options": options | {"device": request.device, "student": _student(request)},
+        "files": {name: _content(found, name, path) for name, path in sorted(request.files.items())},
+        "data": places,
+    }
+
+
+def _student(request: Request) -> str | None:
+    """Which student the rows of the main model are of."""
+    name = request.student_of(request.model)
+    if name is None:
+        return None
+    tensors, _ = read_student(find_student(name, local_files_only=True))
+    return fingerprint(tensors)
+
+
+def _content(found: Plan, name: str, path: Path) -> object:
+    """What is in a file or folder of --files, so that a run does not go on with others."""
+    if name.startswith(("student-", "width-")):
+        return fingerprint(read_student(path)[0])
+    rows = found.request.recipe.rows
+    if any(
+        row.edges is not None and row.edges.kind == "files" and row.edges.name == name.split("@")[0] for row in rows
+    ):
+        return FolderOfEdges(path).fingerprint()
+    if any(row.proposals == f"files {name.split('@')[0]}" for row in rows):
+        return found.needs.masks(path).provenance
+    return path.name
+
+
+def _silent(done: int) -> None:
+    """Nobody is told."""

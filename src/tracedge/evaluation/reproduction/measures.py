@@ -1,0 +1,255 @@
+"""How the rows of a recipe are measured in one place: label -> column -> figure, in the paper's units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+
+from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
+from tracedge.evaluation.edges import EdgeRow, evaluate_edges
+from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, labelled_set
+from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.reproduction.models import EdgesOf, Models
+from tracedge.evaluation.reproduction.places import Place
+from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
+from tracedge.evaluation.reproduction.request import Request
+from tracedge.evaluation.timesteps import evaluate_timesteps
+from tracedge.evaluation.timing import plain_teacher, timed
+from tracedge.fit import Fit
+from tracedge.instances import Instances
+from tracedge.maps import EdgeMap
+from tracedge.metrics.edges import EdgeProtocol
+from tracedge.regions import Regions, closed_regions
+from tracedge.rivals import FolderOfEdges
+from tracedge.segmentation import SegmentSettings, fitted, segment
+from tracedge.student.predictor import EdgePredictor
+from tracedge.teacher import EdgeTeacher
+from tracedge.walk import walk_device
+
+MS = "a drawn scene, in milliseconds"
+"""The journal's place of times; no folder is called so."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a measure has: the rows that can be run in a place, the models, and what an interrupted run has counted.
+
+    on_step: called after each step with the number of steps done.
+    """
+
+    request: Request
+    place: Place
+    rows: tuple[Row, ...]
+    models: Models
+    journal: Journal
+    on_step: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """figures: label -> column -> figure, None where there is nothing to score. details: what fits no table, by what it is."""
+
+    figures: Mapping[str, Mapping[str, float | None]]
+    details: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+def measure_edges(bench: Bench) -> Measured:
+    """ODS, OIS and clDice, and precision and recall at the threshold of ODS."""
+    predictors = {row.label: bench.models.edges(_source(row), bench.place.key) for row in bench.rows}
+    assert bench.place.truth is not None
+    found = evaluate_edges(
+        bench.place.truth,
+        predictors,
+        bench.request.scale.thresholds,
+        bench.request.workers,
+        lambda done, _: bench.on_step(done),
+        journal=bench.journal,
+        truth=bench.place.key,
+    )
+    return Measured({row.name: _of_edges(row) for row in found})
+
+
+def measure_instances(bench: Bench) -> Measured:
+    """AP and AR100 in per cent, and how many masks there were."""
+    assert bench.place.truth is not None
+    methods = _Methods(bench)
+    done = iter(range(1, len(bench.place.names) + 1))
+    found = evaluate_instances(
+        labelled_set(bench.place.truth),
+        lambda: methods,
+        bench.place.key if not bench.request.recipe.one_by_one else f"{bench.place.key}: {bench.rows[0].label}",
+        lambda: bench.on_step(next(done)),
+        journal=bench.journal,
+    )
+    figures = {row.name: {"AP": _percent(row.figures.ap), "AR100": _percent(row.figures.ar100)} for row in found}
+    counts = {"objects": found[0].figures.objects}
+    return Measured(figures, {"masks": counts | {row.name: row.figures.predictions for row in found}})
+
+
+def measure_criteria(bench: Bench) -> Measured:
+    """The same, and the milliseconds of the teacher with each criterion."""
+    masks = measure_instances(bench)
+    found: dict[str, Mapping[str, float | None]] = {}
+    for row in bench.rows:
+        teacher = bench.models.predictor(_source(row))
+        found[row.label] = {
+            **masks.figures[row.label],
+            "ms": _milliseconds(bench, row, partial(teacher, _scene(bench))),
+        }
+    return Measured(found, masks.details)
+
+
+def measure_decoder_size(bench: Bench) -> Measured:
+    """The same as instances, and the decoder's parameters in 10^6 bytes."""
+    masks = measure_instances(bench)
+    found: dict[str, Mapping[str, float | None]] = {}
+    for row in bench.rows:
+        student = bench.models.predictor(_source(row))
+        assert isinstance(student, EdgePredictor)
+        parameters = student.student.decoder.parameters()
+        found[row.label] = {
+            **masks.figures[row.label],
+            "MB": sum(each.numel() * each.element_size() for each in parameters) / 1e6,
+        }
+    return Measured(found, masks.details)
+
+
+def measure_timesteps(bench: Bench) -> Measured:
+    """ODS and regret of each way to choose the step, and in how many images it chose which."""
+    assert bench.place.truth is not None
+    teacher = bench.models.predictor(EdgeSource("teacher"))
+    assert isinstance(teacher, EdgeTeacher)
+    rows = evaluate_timesteps(
+        bench.place.truth,
+        teacher.sweep,
+        EdgeProtocol(bench.request.scale.thresholds),
+        bench.on_step,
+        journal=bench.journal,
+        truth=bench.place.key,
+    )
+    by_choice = {row.choice: row for row in rows}
+    figures, chosen = {}, {}
+    for row in bench.rows:
+        theirs = by_choice[str(row.choice)]
+        figures[row.label] = {"ODS": theirs.ods, "regret": theirs.regret, "mean t": theirs.mean_timestep}
+        chosen[row.label] = {f"{timestep:g}": count for timestep, count in theirs.chosen.items()}
+    fixed = {row.choice: row.ods for row in rows if row.choice.startswith("t = ")}
+    return Measured(figures, {"images at each step": chosen, "ODS at each fixed step": fixed})
+
+
+def measure_cost(bench: Bench) -> Measured:
+    """Milliseconds of an image of the model's own size, and how many times as fast as the teacher as it is written."""
+    times: dict[str, float] = {}
+    for done, row in enumerate(bench.rows, start=1):
+        times[row.label] = _milliseconds(bench, row, _computation(bench, str(row.computed)))
+        bench.on_step(done)
+    plain = next((times[row.label] for row in bench.rows if row.computed == "plain teacher"), None)
+    return Measured(
+        {name: {"ms": ms, "times as fast": plain / ms if plain is not None else None} for name, ms in times.items()}
+    )
+
+
+MEASURES: dict[str, Callable[[Bench], Measured]] = {
+    "edges": measure_edges,
+    "instances": measure_instances,
+    "criteria": measure_criteria,
+    "decoder size": measure_decoder_size,
+    "timesteps": measure_timesteps,
+    "cost": measure_cost,
+}
+"""What `Recipe.measure` names; "none" is measured by nothing yet."""
+
+
+class _Methods:
+    """All rows on one image; what rows share is made once for it."""
+
+    def __init__(self, bench: Bench) -> None:
+        key, models = bench.place.key, bench.models
+        self._rows = bench.rows
+        sources = {row.edges for row in bench.rows if row.edges is not None}
+        names = {row.proposals for row in bench.rows if row.proposals not in (None, "edges")}
+        self._edges: dict[EdgeSource, EdgesOf | FolderOfEdges] = {each: models.edges(each, key) for each in sources}
+        self._proposals = {name: models.proposals(str(name), key) for name in names}
+        self._settings = SegmentSettings(overlapping=True, min_score=0.0)  # the scores rank them
+        self._device = walk_device(torch.device(bench.request.device or "cpu"))
+
+    def __call__(self, sample: LabelledInstances) -> dict[str, Instances]:
+        proposals: dict[str | None, Instances] = {name: of(sample) for name, of in self._proposals.items()}
+        edges: dict[EdgeSource, tuple[EdgeMap, Regions]] = {}
+        for source, of_image in self._edges.items():
+            found = EdgeMap(_edges_on(of_image, sample))
+            edges[source] = found, closed_regions(fitted(found.edges, self._settings.max_side))
+        return {row.label: self._masks(row, proposals, edges) for row in self._rows}
+
+    def _masks(
+        self,
+        row: Row,
+        proposals: Mapping[str | None, Instances],
+        edges: Mapping[EdgeSource, tuple[EdgeMap, Regions]],
+    ) -> Instances:
+        if row.edges is None:
+            return proposals[row.proposals]
+        theirs, regions = edges[row.edges]
+        return segment(theirs, proposals.get(row.proposals), self._settings, regions=regions, device=self._device)
+
+
+def _edges_on(of_image: EdgesOf | FolderOfEdges, sample: LabelledInstances) -> np.ndarray:
+    assert sample.image is not None  # places have photos
+    if isinstance(of_image, FolderOfEdges):
+        height, width = sample.image.shape[:2]
+        return of_image.read(sample.name.rpartition(".")[0], (height, width))
+    return of_image(sample.image)
+
+
+def _of_edges(row: EdgeRow) -> dict[str, float | None]:
+    levels = np.arange(1, row.thresholds + 1) / (row.thresholds + 1)
+    at = int(np.abs(levels - row.ods_threshold).argmin())
+    scores = {"ODS": row.ods, "OIS": row.ois, "clDice": row.cldice}
+    return {**scores, "precision": row.precision[at], "recall": row.recall[at]}
+
+
+def _source(row: Row) -> EdgeSource:
+    assert row.edges is not None
+    return row.edges
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _milliseconds(bench: Bench, row: Row, compute: Callable[[], object]) -> float:
+    """The median time, or the one that an interrupted run has measured."""
+    known = bench.journal.get(MS, row.label)
+    if known is None:
+        device = bench.models.predictor(EdgeSource("teacher")).device
+        known = timed(compute, device, bench.request.scale.repeats).milliseconds
+        bench.journal.put(known, MS, row.label)
+    return float(known)
+
+
+def _scene(bench: Bench) -> np.ndarray:
+    """A picture of the size that the model sees."""
+    return draw_scene(UNSEEN_SEED, bench.models.predictor(EdgeSource("teacher")).size).image
+
+
+def _computation(bench: Bench, what: str) -> Callable[[], object]:
+    image = _scene(bench)
+    if what != "plain teacher":
+        return partial(bench.models.predictor(EdgeSource(what)), image)
+    teacher = bench.models.predictor(EdgeSource("teacher"))
+    assert isinstance(teacher, EdgeTeacher)
+    model = teacher.backbone
+    fit = Fit((image.shape[0], image.shape[1]), teacher.size, model.multiple_of)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
+
+    @torch.no_grad()
+    def compute() -> object:
+        latents = model.encode(fit.apply(pixels))
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
+        return plain_teacher(model, latents, noise, bench.request.scale.stride)
+
+    return compute

@@ -1,0 +1,132 @@
+"""What a row needs besides its data set, and which of it is not there: nothing is loaded and nothing fetched to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from tracedge.backbones import MODELS, hub, mini, model_of
+from tracedge.backbones.vision import is_vision
+from tracedge.backbones.vision.files import vision_files
+from tracedge.errors import BackboneError, DataError, TracedgeError
+from tracedge.evaluation.reproduction.places import Place
+from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
+from tracedge.evaluation.reproduction.request import Request
+from tracedge.proposals.from_files import MaskSource, find_masks
+from tracedge.rivals import FolderOfEdges
+from tracedge.student.files import find_student, read_student
+
+
+class Needs:
+    """Looks for what rows need, each thing once."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._masks: dict[Path, MaskSource] = {}
+
+    def missing(self, row: Row, place: Place) -> list[str]:
+        """What is not there of what a row needs in a place, in words; empty where it can be run."""
+        found = [row.lacks] if row.lacks is not None else []
+        if place.lacks is not None:
+            found.append(place.lacks)
+        if row.proposals in ("maskcut", "promerge"):
+            found += self._weights(self.request.feature_model)
+        elif row.proposals is not None and row.proposals.startswith("files "):
+            found += self._file(row.proposals.removeprefix("files "), "masks", place, self._refuse_masks)
+        if row.edges is not None:
+            found += self._edges(row.edges, place)
+        if row.computed is not None or row.choice is not None:
+            found += self._edges(EdgeSource("student" if row.computed == "student" else "teacher"), place)
+        return found
+
+    def masks(self, path: Path) -> MaskSource:
+        """The masks of a file or folder, read once."""
+        if path not in self._masks:
+            self._masks[path] = find_masks(path, self.request.image_ids if path.suffix == ".json" else None)
+        return self._masks[path]
+
+    def _edges(self, source: EdgeSource, place: Place) -> list[str]:
+        model = source.name or self.request.model
+        if source.kind == "files":
+            return self._file(str(source.name), "edges", place, _refuse_edges)
+        if source.kind == "vision":
+            return self._weights(model)
+        if source.kind == "teacher":
+            return self._diffusion(model)
+        if source.kind == "student":
+            return self._diffusion(model) + self._student(source, model, place)
+        return []
+
+    def _diffusion(self, model: str) -> list[str]:
+        missing = self._weights(model)
+        if not missing and self.request.small and model not in ("mini", self.request.model):
+            return [f"a run without --small: {model} is too large for a small one"]
+        return missing
+
+    def _weights(self, model: str) -> list[str]:
+        return [f"weights of {model}"] * (not weights_are_here(model))
+
+    def _student(self, source: EdgeSource, model: str, place: Place) -> list[str]:
+        if source.width is not None:
+            if self.request.scale.steps:
+                return []
+            return self._file(f"width-{source.width}", "a student", place, lambda path, _: _refuse_student(path))
+        name = self.request.student_of(model)
+        if name is None:
+            option = "--student" if model == self.request.model else f"--files student-{model}=PATH"
+            return [f"a student of {model} (`tracedge distill`, {option})"]
+        try:
+            read_student(find_student(name, local_files_only=True))
+        except TracedgeError as error:
+            return [str(error)]
+        return []
+
+    def _file(self, name: str, what: str, place: Place, refuse: Callable[[Path, Place], None]) -> list[str]:
+        path = self.request.file(name, place.key)
+        if path is None:
+            return [f"{what} of {name} (--files {name}=PATH)"]
+        try:
+            refuse(path, place)
+        except TracedgeError as error:
+            return [str(error)]
+        return []
+
+    def _refuse_masks(self, path: Path, place: Place) -> None:
+        unknown = [name for name in place.names if name not in self.masks(path)]
+        if unknown:
+            raise DataError(
+                f"masks in {path} of {len(unknown)} of {len(place.names)} images ({unknown[0]} is the first)"
+            )
+
+
+@cache
+def weights_are_here(model: str) -> bool:
+    """Whether all files of a model are on this machine.
+
+    Raises:
+        SettingsError: no such model.
+    """
+    folder = Path(model).expanduser()
+    if model == "mini" or (model not in MODELS and (folder / mini.CARD).is_file()):
+        return True
+    try:
+        if is_vision(model):
+            vision_files(model, local_files_only=True)
+            return True
+        if model not in MODELS and folder.is_dir():
+            files = hub.local_pipeline(folder)
+        else:
+            files = hub.hub_pipeline(model, model_of(model), local_files_only=True)
+        files.require(files.parts("unet", "transformer", "vae", "scheduler"))
+    except BackboneError:
+        return False
+    return True
+
+
+def _refuse_edges(path: Path, place: Place) -> None:
+    FolderOfEdges(path).require(Path(name).stem for name in place.names)
+
+
+def _refuse_student(path: Path) -> None:
+    read_student(find_student(path))

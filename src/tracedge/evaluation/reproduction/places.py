@@ -1,0 +1,126 @@
+"""Where a recipe is measured: the paper's data sets as far as they are there, labelled folders, drawn scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tracedge.atomic import atomic_path
+from tracedge.datasets import bsds, coco, labelled, voc
+from tracedge.datasets.layouts import Dataset, SampleList, open_dataset, provenance
+from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
+from tracedge.datasets.selection import Selection
+from tracedge.errors import DataError, SettingsError, TracedgeError
+from tracedge.evaluation.reproduction.recipe import DATA
+from tracedge.evaluation.reproduction.request import Request
+
+_OF_EDGES = ("edges", "timesteps")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data set of a table.
+
+    key: names it in the report and after the @ of `--files`. name: for people. paper: the key of DATA whose figures stand beside
+    ours. like_the_paper: whether it is those very data. truth: its samples, None where it is not there or a scene is timed.
+    lacks: why it is not there. said: what the figures depend on.
+    """
+
+    key: str
+    name: str
+    paper: str
+    like_the_paper: bool
+    truth: SampleList[Any] | None
+    lacks: str | None
+    said: dict[str, object]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the photos."""
+        return () if self.truth is None else self.truth.names
+
+
+def find_places(request: Request) -> list[Place]:
+    """The places of a recipe, also those that are not there.
+
+    Raises:
+        DataError: a folder of `data` is nothing that is known.
+        SettingsError: two labelled folders of one name.
+    """
+    recipe = request.recipe
+    if not recipe.data:
+        return [Place("scene", "a drawn scene", "", False, None, None, {})]
+    folders = [folder for path in request.data for folder in _labelled_in(path)]
+    if len({folder.name for folder in folders}) < len(folders):
+        raise SettingsError(
+            "two labelled folders of --data have one name; it names their table, so give them one by one."
+        )
+    found = [_scenes(request)] if request.small else [_of_the_paper(request, key) for key in recipe.data]
+    return found + [_opened(request, folder, folder.name, None) for folder in folders]
+
+
+def _labelled_in(path: Path) -> list[Path]:
+    """The folder itself if it is labelled, or those in it that are; none of a COCO, VOC or BSDS root."""
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder; a data set is one.")
+    if coco.is_coco(path) or voc.find_voc(path) is not None or bsds.find_bsds(path) is not None:
+        return []
+    if labelled.is_labelled(path):
+        return [path]
+    found = sorted(folder for folder in path.iterdir() if folder.is_dir() and labelled.is_labelled(folder))
+    if not found:
+        raise DataError(
+            f"{path} is no COCO, VOC or BSDS root and no labelled folder (images/ with masks/ or panoptic/), and none is in it."
+        )
+    return found
+
+
+def _of_the_paper(request: Request, key: str) -> Place:
+    wanted = DATA[key]
+    fits = {"COCO": coco.is_coco, "VOC": lambda path: voc.find_voc(path) is not None}[wanted.layout]
+    roots = [path for path in request.data if fits(path)]
+    if not roots:
+        looked = f"looked in {', '.join(map(str, request.data))}" if request.data else "no --data is given"
+        return Place(key, wanted.name, key, True, None, f"{wanted.name}: no {wanted.layout} root, {looked}", {})
+    places = [_opened(request, root, key, wanted.split) for root in roots]
+    return next((place for place in places if place.lacks is None), places[0])
+
+
+def _opened(request: Request, root: Path, key: str, split: str | None) -> Place:
+    """A data set that is there, with the truth that the recipe asks for; what is wrong with it is what it lacks."""
+    name = DATA[key].name if split is not None else key
+    place = Place(key, name, key if split is not None else request.recipe.data[0], split is not None, None, None, {})
+    try:
+        dataset = open_dataset(root, split, _selection(request))
+        return replace(place, truth=_truth(request, dataset), said=provenance(dataset))
+    except TracedgeError as error:
+        return replace(place, lacks=f"{name}: {error}")
+
+
+def _truth(request: Request, dataset: Dataset) -> SampleList[Any]:
+    return dataset.edges() if request.recipe.measure in _OF_EDGES else dataset.instances()
+
+
+def _selection(request: Request) -> Selection:
+    """What is asked for; else as many images as the scale has."""
+    asked = request.selection
+    if asked.ids is None and asked.sample is None and asked.limit is None:
+        return Selection(limit=request.scale.images)
+    return asked
+
+
+def _scenes(request: Request) -> Place:
+    """Scenes that no model was trained on, drawn into the output folder."""
+    root, scale = request.output / f"scenes-{request.scale.scene_px}", request.scale
+    for seed in range(UNSEEN_SEED, UNSEEN_SEED + scale.scenes):
+        scene = draw_scene(seed, scale.scene_px)
+        for kind, picture in (("images", scene.image), ("masks", scene.labels.astype(np.uint16))):
+            with atomic_path(root / kind / f"scene_{seed:07d}.png") as path:
+                Image.fromarray(picture).save(path, format="PNG")
+    dataset = open_dataset(root, selection=Selection(limit=scale.scenes))
+    said = provenance(dataset) | {"scenes from": UNSEEN_SEED, "px": scale.scene_px}
+    return Place("scenes", "drawn scenes", request.recipe.data[0], False, _truth(request, dataset), None, said)
