@@ -228,7 +228,7 @@ def test_an_interrupted_run_does_not_go_on_under_other_settings(tmp_path: Path, 
         run(replace(request, scale=replace(TINY, thresholds=5)))
 
 
-def test_nothing_is_scored_twice_for_two_rows_of_the_same_edges(tmp_path: Path, monkeypatch) -> None:
+def test_every_row_that_is_run_is_scored_once_an_image(tmp_path: Path, monkeypatch) -> None:
     seen: list[str] = []
     score = edge_evaluation.score_image
     monkeypatch.setattr(edge_evaluation, "score_image", lambda *a, **k: (seen.append("scored"), score(*a, **k))[1])
