@@ -44,6 +44,20 @@ def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
     return kind(**table)
 
 
+def given(kind: type[T], settings: T | None, options: Mapping[str, Any]) -> T:
+    """The settings that a caller gave, as an object or as single options; the defaults where neither.
+
+    Raises:
+        SettingsError: both, an option that there is not, or what the class itself refuses.
+    """
+    if settings is not None and options:
+        raise SettingsError(f"give settings or single options, not both: got also {', '.join(options)}")
+    try:
+        return settings or kind(**options)
+    except TypeError as error:
+        raise SettingsError(f"{error}; the options are those of {kind.__name__}") from error
+
+
 def check_types(settings: Any) -> None:
     """Refuse values that are not of their field's type: int, float (finite), str, bool, or a dataclass that is its own default.
 

@@ -23,6 +23,7 @@ from tracedge.fit import Fit
 from tracedge.from_attention import Look, Reading, read_edges
 from tracedge.images import ImageSource, content_hash, load_image
 from tracedge.maps import EdgeMap
+from tracedge.settings import given
 
 Image = NDArray[Any]
 Attention = tuple[Tensor, tuple[int, int]]
@@ -115,12 +116,7 @@ class EdgeTeacher:
         local_files_only: bool = False,
         **options: Any,
     ) -> None:
-        if settings is not None and options:
-            raise SettingsError(f"give settings or single options, not both: got also {', '.join(options)}")
-        try:
-            self.settings = settings or TeacherSettings(**options)
-        except TypeError as error:
-            raise SettingsError(f"{error}; the options are those of TeacherSettings") from error
+        self.settings = given(TeacherSettings, settings, options)
         self.backbone: Backbone = (
             load_backbone(backbone, device=device, dtype=dtype, local_files_only=local_files_only)
             if isinstance(backbone, str)

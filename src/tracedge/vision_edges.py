@@ -21,6 +21,7 @@ from tracedge.fit import Fit
 from tracedge.from_attention import Look, Reading, read_edges
 from tracedge.images import ImageSource, load_image
 from tracedge.maps import EdgeMap
+from tracedge.settings import given
 
 Image = NDArray[Any]
 
@@ -74,12 +75,7 @@ class VisionEdges:
         local_files_only: bool = False,
         **options: Any,
     ) -> None:
-        if settings is not None and options:
-            raise SettingsError(f"give settings or single options, not both: got also {', '.join(options)}")
-        try:
-            self.settings = settings or VisionSettings(**options)
-        except TypeError as error:
-            raise SettingsError(f"{error}; the options are those of VisionSettings") from error
+        self.settings = given(VisionSettings, settings, options)
         self.backbone: VisionSource = (
             load_vision(backbone, device=device, dtype=dtype, local_files_only=local_files_only)
             if isinstance(backbone, str | Path)
