@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,9 @@ def reproduce(
         ),
     ] = None,
     image_ids: ImageIds = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of students that are distilled to be compared, with --small.")
+    ] = None,
     limit: Limit = None,
     ids: data.Ids = None,
     sample: data.SampleSize = None,
@@ -70,6 +74,11 @@ def reproduce(
     from tracedge.evaluation.reproduction.report import reproduction_markdown
     from tracedge.evaluation.reproduction.request import FULL, SMALL, Request
 
+    scale = SMALL if small else FULL
+    if steps is not None and not small:
+        raise SettingsError(
+            "--steps is for --small: otherwise students are given by --files, and none is distilled here."
+        )
     request = Request(
         recipe,
         output,
@@ -84,7 +93,7 @@ def reproduce(
         device,
         data.DatasetOptions(None, ids, sample, sample_seed, limit).selection,
         workers,
-        SMALL if small else FULL,
+        scale if steps is None else replace(scale, steps=steps),
     )
     found = plan(request)
     if found.absent:

@@ -156,7 +156,7 @@ def _student(request: Request) -> str | None:
 
 def _content(found: Plan, name: str, path: Path) -> object:
     """What is in a file or folder of --files, so that a run does not go on with others."""
-    if name.startswith(("student-", "width-")):
+    if name.startswith(("student-", "width-", "labels-")):
         return fingerprint(read_student(path)[0])
     rows = found.request.recipe.rows
     if any(

@@ -56,8 +56,8 @@ def ridges(edges: Edges) -> Masks:
 
 
 def halves(edges: Edges) -> Masks:
-    """No uncertain class: above mean + deviation is edge, all else interior."""
-    edge = edges > float(edges.mean()) + float(edges.std())
+    """No uncertain class: above the mean is edge, all else interior."""
+    edge = edges > float(edges.mean())
     return edge, ~edge
 
 

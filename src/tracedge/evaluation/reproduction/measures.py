@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,7 @@ from tracedge.evaluation.instances import LabelledInstances, evaluate_instances,
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.reproduction.models import EdgesOf, Models
 from tracedge.evaluation.reproduction.places import Place
-from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
+from tracedge.evaluation.reproduction.recipe import STRAIGHT, EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.evaluation.timesteps import evaluate_timesteps
 from tracedge.evaluation.timing import plain_teacher, timed
@@ -60,9 +60,8 @@ class Measured:
 def measure_edges(bench: Bench) -> Measured:
     """ODS, OIS and clDice, and precision and recall at the threshold of ODS."""
     predictors = {row.label: bench.models.edges(_source(row), bench.place.key) for row in bench.rows}
-    assert bench.place.truth is not None
     found = evaluate_edges(
-        bench.place.truth,
+        bench.place.samples(),
         predictors,
         bench.request.scale.thresholds,
         bench.request.workers,
@@ -74,20 +73,24 @@ def measure_edges(bench: Bench) -> Measured:
 
 
 def measure_instances(bench: Bench) -> Measured:
-    """AP and AR100 in per cent, and how many masks there were."""
-    assert bench.place.truth is not None
+    """AP and AR100 in per cent, with edges alone too where a column asks for it, and how many masks there were."""
     methods = _Methods(bench)
     done = iter(range(1, len(bench.place.names) + 1))
     found = evaluate_instances(
-        labelled_set(bench.place.truth),
+        labelled_set(bench.place.samples()),
         lambda: methods,
         bench.place.key if not bench.request.recipe.one_by_one else f"{bench.place.key}: {bench.rows[0].label}",
         lambda: bench.on_step(next(done)),
         journal=bench.journal,
     )
-    figures = {row.name: {"AP": _percent(row.figures.ap), "AR100": _percent(row.figures.ar100)} for row in found}
+    by_name = {row.name: row.figures for row in found}
+    figures = {}
+    for label in (row.label for row in bench.rows):
+        theirs, alone = by_name[label], by_name.get(_straight(label))
+        figures[label] = {"AP": _percent(theirs.ap), "AR100": _percent(theirs.ar100)}
+        figures[label][STRAIGHT] = None if alone is None else _percent(alone.ap)
     counts = {"objects": found[0].figures.objects}
-    return Measured(figures, {"masks": counts | {row.name: row.figures.predictions for row in found}})
+    return Measured(figures, {"masks": counts | {name: theirs.predictions for name, theirs in by_name.items()}})
 
 
 def measure_criteria(bench: Bench) -> Measured:
@@ -120,11 +123,10 @@ def measure_decoder_size(bench: Bench) -> Measured:
 
 def measure_timesteps(bench: Bench) -> Measured:
     """ODS and regret of each way to choose the step, and in how many images it chose which."""
-    assert bench.place.truth is not None
     teacher = bench.models.predictor(EdgeSource("teacher"))
     assert isinstance(teacher, EdgeTeacher)
     rows = evaluate_timesteps(
-        bench.place.truth,
+        bench.place.samples(),
         teacher.sweep,
         EdgeProtocol(bench.request.scale.thresholds),
         bench.on_step,
@@ -170,6 +172,7 @@ class _Methods:
     def __init__(self, bench: Bench) -> None:
         key, models = bench.place.key, bench.models
         self._rows = bench.rows
+        self._alone = bench.rows if STRAIGHT in bench.request.recipe.columns else ()
         sources = {row.edges for row in bench.rows if row.edges is not None}
         names = {row.proposals for row in bench.rows if row.proposals not in (None, "edges")}
         self._edges: dict[EdgeSource, EdgesOf | FolderOfEdges] = {each: models.edges(each, key) for each in sources}
@@ -183,7 +186,9 @@ class _Methods:
         for source, of_image in self._edges.items():
             found = EdgeMap(_edges_on(of_image, sample))
             edges[source] = found, closed_regions(fitted(found.edges, self._settings.max_side))
-        return {row.label: self._masks(row, proposals, edges) for row in self._rows}
+        masks = {row.label: self._masks(row, proposals, edges) for row in self._rows}
+        alone = (replace(row, label=_straight(row.label), proposals="edges") for row in self._alone if row.edges)
+        return masks | {row.label: self._masks(row, proposals, edges) for row in alone}
 
     def _masks(
         self,
@@ -195,6 +200,10 @@ class _Methods:
             return proposals[row.proposals]
         theirs, regions = edges[row.edges]
         return segment(theirs, proposals.get(row.proposals), self._settings, regions=regions, device=self._device)
+
+
+def _straight(label: str) -> str:
+    return f"{label}, straight"
 
 
 def _edges_on(of_image: EdgesOf | FolderOfEdges, sample: LabelledInstances) -> np.ndarray:

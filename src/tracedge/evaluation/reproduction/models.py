@@ -43,7 +43,7 @@ class Models:
         model, scale = source.name or self.request.model, self.request.scale
         if source.kind == "teacher":
             return EdgeTeacher(self._backbone(model), settings=self._settings(source))  # cheap: its model is shared
-        key = (source.kind, model, source.width)
+        key = (source.kind, model, source.variant)
         if key not in self._predictors and source.kind == "vision":
             self._predictors[key] = VisionEdges(
                 model, zoom=1, size=scale.size, device=self.request.device, local_files_only=True
@@ -53,7 +53,7 @@ class Models:
             self._predictors[key] = EdgePredictor.from_pretrained(
                 name,
                 backbone=model if given else None,  # one of its own: LoRA is merged into it
-                size=None if source.width is not None else scale.size,
+                size=None if source.variant is not None else scale.size,
                 device=self.request.device,
                 local_files_only=True,
             )
@@ -68,7 +68,7 @@ class Models:
         if source.kind in ("canny", "sobel"):
             return {"canny": canny_edges, "sobel": sobel_edges}[source.kind]
         predictor = self.predictor(source)
-        rule = source.labels
+        rule = source.labels if source.kind == "teacher" else None
         return lambda image: _sure(predictor(image).edges, rule)
 
     def proposals(self, name: str, place: str) -> Callable[[LabelledInstances], Instances]:
@@ -103,18 +103,18 @@ class Models:
 
     def _student(self, source: EdgeSource, model: str) -> tuple[str | Path, bool]:
         """Where a student is, and whether its model is the one that was asked for and not the one its card names."""
-        if source.width is not None and self.request.scale.steps:
-            return distilled(self.request, self._backbone, source.width), True
-        if source.width is not None:
-            return self.request.files[f"width-{source.width}"], True
+        if source.variant is not None and self.request.scale.steps:
+            return distilled(self.request, self._backbone, source), True
+        if source.variant is not None:
+            return self.request.files[source.variant], True
         found = self.request.student_of(model)
         assert found is not None  # or the row would lack it
         return found, found != model
 
 
 def _sure(edges: NDArray[np.float32], rule: str | None) -> NDArray[np.float32]:
-    """The edges, or of them only what a rule of pseudo labels calls edge."""
-    return edges if rule is None else np.where(ternary(edges, rule) == EDGE, edges, np.float32(0))
+    """The edges, or 1 where a rule of pseudo labels calls them edge and 0 elsewhere."""
+    return edges if rule is None else (ternary(edges, rule) == EDGE).astype(np.float32)
 
 
 def _photo(sample: LabelledInstances) -> NDArray[np.uint8]:

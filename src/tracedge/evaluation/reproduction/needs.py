@@ -68,10 +68,10 @@ class Needs:
         return [f"weights of {model}"] * (not weights_are_here(model))
 
     def _student(self, source: EdgeSource, model: str, place: Place) -> list[str]:
-        if source.width is not None:
+        if source.variant is not None:
             if self.request.scale.steps:
                 return []
-            return self._file(f"width-{source.width}", "a student", place, lambda path, _: _refuse_student(path))
+            return self._file(source.variant, "a student", place, lambda path, _: _refuse_student(path))
         name = self.request.student_of(model)
         if name is None:
             option = "--student" if model == self.request.model else f"--files student-{model}=PATH"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,23 @@ class Place:
     """A data set of a table.
 
     key: names it in the report and after the @ of `--files`. name: for people. paper: the key of DATA whose figures stand beside
-    ours. like_the_paper: whether it is those very data. truth: its samples, None where it is not there or a scene is timed.
-    lacks: why it is not there. said: what the figures depend on.
+    ours. like_the_paper: whether it is those very data. names: of the photos. truth: makes its samples; None where it is not
+    there, or a scene is timed. lacks: why it is not there. said: what the figures depend on.
     """
 
     key: str
     name: str
     paper: str
     like_the_paper: bool
-    truth: SampleList[Any] | None
-    lacks: str | None
-    said: dict[str, object]
+    names: tuple[str, ...] = ()
+    truth: Callable[[], SampleList[Any]] | None = None
+    lacks: str | None = None
+    said: dict[str, object] = field(default_factory=dict)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the photos."""
-        return () if self.truth is None else self.truth.names
+    def samples(self) -> SampleList[Any]:
+        """Its photos and their truth."""
+        assert self.truth is not None  # or no row could be run there
+        return self.truth()
 
 
 def find_places(request: Request) -> list[Place]:
@@ -53,7 +55,7 @@ def find_places(request: Request) -> list[Place]:
     """
     recipe = request.recipe
     if not recipe.data:
-        return [Place("scene", "a drawn scene", "", False, None, None, {})]
+        return [Place("scene", "a drawn scene", "", False)]
     folders = [folder for path in request.data for folder in _labelled_in(path)]
     if len({folder.name for folder in folders}) < len(folders):
         raise SettingsError(
@@ -85,7 +87,7 @@ def _of_the_paper(request: Request, key: str) -> Place:
     roots = [path for path in request.data if fits(path)]
     if not roots:
         looked = f"looked in {', '.join(map(str, request.data))}" if request.data else "no --data is given"
-        return Place(key, wanted.name, key, True, None, f"{wanted.name}: no {wanted.layout} root, {looked}", {})
+        return Place(key, wanted.name, key, True, lacks=f"{wanted.name}: no {wanted.layout} root, {looked}")
     places = [_opened(request, root, key, wanted.split) for root in roots]
     return next((place for place in places if place.lacks is None), places[0])
 
@@ -93,10 +95,11 @@ def _of_the_paper(request: Request, key: str) -> Place:
 def _opened(request: Request, root: Path, key: str, split: str | None) -> Place:
     """A data set that is there, with the truth that the recipe asks for; what is wrong with it is what it lacks."""
     name = DATA[key].name if split is not None else key
-    place = Place(key, name, key if split is not None else request.recipe.data[0], split is not None, None, None, {})
+    place = Place(key, name, key if split is not None else request.recipe.data[0], split is not None)
     try:
         dataset = open_dataset(root, split, _selection(request))
-        return replace(place, truth=_truth(request, dataset), said=provenance(dataset))
+        truth = _truth(request, dataset)
+        return replace(place, names=truth.names, truth=lambda: truth, said=provenance(dataset))
     except TracedgeError as error:
         return replace(place, lacks=f"{name}: {error}")
 
@@ -114,13 +117,22 @@ def _selection(request: Request) -> Selection:
 
 
 def _scenes(request: Request) -> Place:
-    """Scenes that no model was trained on, drawn into the output folder."""
-    root, scale = request.output / f"scenes-{request.scale.scene_px}", request.scale
-    for seed in range(UNSEEN_SEED, UNSEEN_SEED + scale.scenes):
-        scene = draw_scene(seed, scale.scene_px)
-        for kind, picture in (("images", scene.image), ("masks", scene.labels.astype(np.uint16))):
-            with atomic_path(root / kind / f"scene_{seed:07d}.png") as path:
-                Image.fromarray(picture).save(path, format="PNG")
-    dataset = open_dataset(root, selection=Selection(limit=scale.scenes))
-    said = provenance(dataset) | {"scenes from": UNSEEN_SEED, "px": scale.scene_px}
-    return Place("scenes", "drawn scenes", request.recipe.data[0], False, _truth(request, dataset), None, said)
+    """Scenes that no model was trained on; drawn into the output folder when they are asked for."""
+    root, px = request.output / f"scenes-{request.scale.scene_px}", request.scale.scene_px
+    seeds = range(UNSEEN_SEED, UNSEEN_SEED + (request.selection.limit or request.scale.scenes))
+
+    def draw() -> SampleList[Any]:
+        for seed in seeds:
+            scene = draw_scene(seed, px)
+            for kind, picture in (("images", scene.image), ("masks", scene.labels.astype(np.uint16))):
+                with atomic_path(root / kind / _scene(seed)) as path:
+                    Image.fromarray(picture).save(path, format="PNG")
+        return _truth(request, open_dataset(root, selection=Selection(limit=len(seeds))))
+
+    said: dict[str, object] = {"scenes from": UNSEEN_SEED, "px": px}
+    names = tuple(map(_scene, seeds))
+    return Place("scenes", "drawn scenes", request.recipe.data[0], False, names, draw, None, said)
+
+
+def _scene(seed: int) -> str:
+    return f"scene_{seed:07d}.png"

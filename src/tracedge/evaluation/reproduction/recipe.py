@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 Figures = Mapping[str, float]
 
+STRAIGHT = "AP straight"
+"""A column that is ours: AP of masks straight from the edges of a row, where the paper has BGP on ProMerge's."""
+
 
 @dataclass(frozen=True)
 class PaperData:
@@ -22,9 +25,8 @@ class EdgeSource:
     """Whose edges.
 
     kind: canny, sobel, files (another detector's, given by `--files`), teacher, student, vision (ABDiv of a vision transformer).
-    name: of the files; of the model; None: that of `--backbone`. timestep, rule,
-    measure, snap: the teacher's. labels: only what this rule of pseudo labels calls edge. width: of the student's decoder, where
-    several are compared.
+    name: of the files; of the model; None: that of `--backbone`. timestep, rule, measure, snap: the teacher's. labels: a rule of
+    pseudo labels: of a teacher only what it calls edge; of a student what it learnt. width: of the student's decoder.
     """
 
     kind: str
@@ -35,6 +37,13 @@ class EdgeSource:
     snap: bool = True
     labels: str | None = None
     width: int | None = None
+
+    @property
+    def variant(self) -> str | None:
+        """What `--files` calls a student that differs from the usual one; None: it is the usual one, or no student."""
+        if self.kind != "student" or self.width is self.labels is None:
+            return None
+        return f"width-{self.width}" if self.width is not None else f"labels-{self.labels}"
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,8 @@ def needs(found: Recipe) -> list[str]:
             files.append(row.proposals.removeprefix("files "))
         if row.edges is not None and row.edges.kind == "files":
             files.append(str(row.edges.name))
-        if row.edges is not None and row.edges.width is not None:
-            files.append(f"width-{row.edges.width}")
+        if row.edges is not None and row.edges.variant is not None:
+            files.append(row.edges.variant)
         elif row.edges is not None and row.edges.kind in ("teacher", "student", "vision"):
             models.append(row.edges.name or "--backbone")
             models += [f"{models[-1]}'s student"] * (row.edges.kind == "student")

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tracedge.evaluation.reproduction.places import Place
-from tracedge.evaluation.reproduction.recipe import DATA
+from tracedge.evaluation.reproduction.recipe import DATA, STRAIGHT, Recipe
 from tracedge.evaluation.reproduction.request import Request
 
-_DECIMALS = {"AP": 1, "AR100": 1, "PQ": 1, "PQ things": 1, "PQ stuff": 1, "SQ": 1, "RQ": 1}
+_DECIMALS = {"AP": 1, STRAIGHT: 1, "AR100": 1, "PQ": 1, "PQ things": 1, "PQ stuff": 1, "SQ": 1, "RQ": 1}
 _DECIMALS |= {"ms": 0, "times as fast": 1, "MB": 2, "mean t": 0}
 """By column; 3 for the others."""
 
@@ -56,7 +56,7 @@ def reproduction_markdown(request: Request, tables: Iterable[Table]) -> str:
     parts = ["\n".join(head)]
     for table in tables:
         parts.append(_title(request, table.place))
-        parts.append("\n".join([*_heading(recipe.columns), *(_row(recipe.columns, line) for line in table.lines)]))
+        parts.append("\n".join([*_heading(recipe), *(_row(recipe, line) for line in table.lines)]))
         parts += ["\n".join(f"- {name}: {_said(value)}" for name, value in table.details.items())] * bool(table.details)
     return "\n\n".join(parts) + "\n"
 
@@ -111,14 +111,26 @@ def _title(request: Request, place: Place) -> str:
     return f"{said}\n\nNot the paper's setting, whose figures are {beside}: the differences are no errors of a reproduction."
 
 
-def _heading(columns: tuple[str, ...]) -> list[str]:
-    names = [f"{column}, {kind}" for column in columns for kind in ("paper", "ours", "difference")]
+def _beside(recipe: Recipe) -> set[str]:
+    """The columns that the paper has figures for."""
+    return {column for row in recipe.rows for figures in row.paper.values() for column in figures}
+
+
+def _heading(recipe: Recipe) -> list[str]:
+    names: list[str] = []
+    for column in recipe.columns:
+        names += (
+            [f"{column}, {kind}" for kind in ("paper", "ours", "difference")] if column in _beside(recipe) else [column]
+        )
     return [f"| row | {' | '.join(names)} | |", "| --- " * (len(names) + 2) + "|"]
 
 
-def _row(columns: tuple[str, ...], line: Line) -> str:
+def _row(recipe: Recipe, line: Line) -> str:
     cells = []
-    for column, cell in zip(columns, line.cells, strict=True):
+    for column, cell in zip(recipe.columns, line.cells, strict=True):
+        if column not in _beside(recipe):
+            cells.append(format_figure(cell.ours, column))
+            continue
         apart = cell.difference
         sign = "+" if apart is not None and apart >= 0 else ""
         cells += [
