@@ -50,15 +50,13 @@ class Needs:
         model = source.name or self.request.model
         if source.kind == "files":
             return self._file(str(source.name), "edges", place, _refuse_edges)
-        if source.kind == "vision":
-            return self._weights(model)
-        if source.kind == "teacher":
-            return self._diffusion(model)
+        if source.kind in ("teacher", "vision"):
+            return self._model(model)
         if source.kind == "student":
-            return self._diffusion(model) + self._student(source, model, place)
+            return self._model(model) + self._student(source, model, place)
         return []
 
-    def _diffusion(self, model: str) -> list[str]:
+    def _model(self, model: str) -> list[str]:
         missing = self._weights(model)
         if not missing and self.request.small and model not in ("mini", self.request.model):
             return [f"a run without --small: {model} is too large for a small one"]
