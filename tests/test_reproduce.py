@@ -1,5 +1,6 @@
 """The paper's tables again, at a scale of seconds: what is absent is said, what can be run is run, a kill is gone on from."""
 
+import importlib.resources
 import json
 import math
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from tracedge.cli import app
@@ -23,7 +25,6 @@ from tracedge.evaluation.recipes import RECIPES
 from tracedge.evaluation.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.measures import MEASURES
 from tracedge.evaluation.reproduction.models import Models
-from tracedge.evaluation.reproduction.needs import weights_are_here
 from tracedge.evaluation.reproduction.recipe import DATA, STRAIGHT, EdgeSource, needs
 from tracedge.evaluation.reproduction.report import Cell, format_figure
 from tracedge.evaluation.reproduction.request import SMALL, Request, Scale
@@ -116,7 +117,6 @@ def test_every_recipe_runs_at_small_scale(name: str, tmp_path: Path, folder: Pat
 
 def test_backbones_runs_mini_and_names_the_weights_that_are_missing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))  # the user's may have them
-    weights_are_here.cache_clear()
     rows = rows_of(run(tiny("backbones", tmp_path / "out")))
     assert rows["mini"]["not_run"] is None and rows["mini, teacher"]["not_run"] is None
     assert "weights of sdxl" in rows["SDXL, 2.5 B"]["not_run"]
@@ -306,10 +306,51 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
         plan(tiny("edge-quality", tmp_path / "out", data=(tmp_path,)))
 
 
-def test_two_folders_of_one_name_are_refused(tmp_path: Path, folder: Path) -> None:
+def test_two_data_sets_of_one_name_are_refused(tmp_path: Path, folder: Path) -> None:
     shutil.copytree(folder, tmp_path / "again" / "tiles")
-    with pytest.raises(SettingsError, match="one name"):
+    with pytest.raises(SettingsError, match="two data sets are called tiles"):
         plan(tiny("edge-quality", tmp_path / "out", data=(folder, tmp_path / "again")))
+    shutil.copytree(folder, tmp_path / "scenes")
+    with pytest.raises(SettingsError, match="two data sets are called scenes"):
+        plan(tiny("edge-quality", tmp_path / "out", data=(tmp_path / "scenes",)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("hedd", "names hedd, which edge-quality does not ask for: hed, pidinet, diffusionedge"),
+        ("hed@coco2041", "no data set here is called coco2041: scenes"),
+    ],
+)
+def test_a_name_of_files_that_nothing_asks_for_is_refused(given: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=message):
+        plan(tiny("edge-quality", tmp_path / "out", files={given: tmp_path}))
+
+
+def test_masks_of_an_instances_file_need_no_list_of_images(tmp_path: Path, folder: Path) -> None:
+    images = [{"id": n, "file_name": f"tiles{n}.png", "height": 40, "width": 48} for n in range(2)]
+    square = {"id": 1, "image_id": 0, "category_id": 1, "iscrowd": 0, "area": 100, "bbox": [0, 0, 10, 10]}
+    square["segmentation"] = [[0, 0, 10, 0, 10, 10, 0, 10]]
+    masks = tmp_path / "cutler.json"
+    masks.write_text(json.dumps({"images": images, "annotations": [square], "categories": [{"id": 1, "name": "a"}]}))
+    request = tiny("uis", tmp_path / "out", data=(folder,), files={"cutler@tiles": masks}, image_ids=masks)
+    assert plan(request).missing[1]["CutLER"] == []
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_weights(tmp_path: Path, monkeypatch) -> None:
+    shipped = Path(str(importlib.resources.files("tracedge"))) / "weights" / "mini"
+    mine = shutil.copytree(shipped, tmp_path / "mine")
+    request = tiny("timesteps", tmp_path / "out", backbone=str(mine))
+    with monkeypatch.context() as patch:
+        killed_after(patch, puts=1)
+        with pytest.raises(KeyboardInterrupt):
+            run(request)
+    path = next((mine / "transformer").glob("*.safetensors"))
+    tensors = load_file(path)
+    save_file({name: 0.9 * tensor for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+    with pytest.raises(RunError, match="other settings"):
+        run(request)
+    assert run(replace(request, output=tmp_path / "new"))["provenance"]["weights"].keys() == {str(mine)}
 
 
 def test_a_student_that_is_none_is_said_of_its_row(tmp_path: Path) -> None:

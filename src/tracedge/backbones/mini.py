@@ -119,7 +119,7 @@ def load_mini(
     from diffusers import PixArtTransformer2DModel
 
     own = {} if folder is None else {"source": str(folder)}
-    folder = Path(str(resources.files("tracedge"))) / "weights" / "mini" if folder is None else folder
+    folder = folder or _shipped()
     try:
         card = json.loads((folder / CARD).read_text())
         network, report = PixArtTransformer2DModel.from_pretrained(
@@ -136,13 +136,18 @@ def load_mini(
     wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if wrong or not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
         raise CheckpointError(f"the weights in {folder} do not fit their config: {wrong or 'some are not finite'}")
-    settings["weights"] = _fingerprint(folder / "transformer")
+    settings["weights"] = fingerprint(folder)
     return MiniBackbone(network, px=px, settings=settings, device=device)
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path | None = None) -> str:
     """16 hexadecimal digits of the weight files: two models trained for equally long are not the same model."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(((folder or _shipped()) / "transformer").glob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _shipped() -> Path:
+    """The folder of the model inside the package."""
+    return Path(str(resources.files("tracedge"))) / "weights" / "mini"

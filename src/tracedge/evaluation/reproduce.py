@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from tracedge.atomic import atomic_path
-from tracedge.errors import DataError
+from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.journal import Journal, journal_beside
 from tracedge.evaluation.reproduction.measures import MEASURES, Bench, Measured
 from tracedge.evaluation.reproduction.models import Models
@@ -57,9 +57,11 @@ def plan(request: Request) -> Plan:
     """Look for everything that a recipe needs; nothing is loaded or fetched.
 
     Raises:
-        DataError, SettingsError: as `find_places`; or no row can be run, and then the message is all that is absent.
+        SettingsError: as `find_places`; or a name in `files` that no row asks for.
+        DataError: as `find_places`; or no row can be run, and then the message is all that is absent.
     """
     places, needs = find_places(request), Needs(request)
+    _refuse_unused(request, places)
     missing = [{row.label: needs.missing(row, place) for row in request.recipe.rows} for place in places]
     found = Plan(request, needs, tuple(places), tuple(missing))
     if not any(found.rows(index) for index in range(len(places))):
@@ -102,6 +104,18 @@ def reproduce(
     return tables
 
 
+def _refuse_unused(request: Request, places: Iterable[Place]) -> None:
+    """A name that nothing asks for is a slip."""
+    names, keys = request.recipe.files, [place.key for place in places]
+    for given in request.files:
+        name, at, key = given.partition("@")
+        if name not in names:
+            asked = ", ".join(names) or "none"
+            raise SettingsError(f"--files names {name}, which {request.name} does not ask for: {asked}.")
+        if at and key not in keys:
+            raise SettingsError(f"--files names {given}, but no data set here is called {key}: {', '.join(keys)}.")
+
+
 def _measured(found: Plan, index: int, journal: Journal, on_step: Callable[[int], None]) -> Measured:
     """All rows of a place at once, or one by one, each with models of its own that are then let go."""
     rows, place, request = found.rows(index), found.places[index], found.request
@@ -140,6 +154,7 @@ def _depends_on(found: Plan) -> dict[str, object]:
         "small": request.small,
         "scale": asdict(request.scale),
         "options": options | {"device": request.device, "student": _student(request)},
+        "weights": dict(found.needs.weights),
         "files": {name: _content(found, name, path) for name, path in sorted(request.files.items())},
         "data": places,
     }
@@ -158,14 +173,10 @@ def _content(found: Plan, name: str, path: Path) -> object:
     """What is in a file or folder of --files, so that a run does not go on with others."""
     if name.startswith(("student-", "width-", "labels-")):
         return fingerprint(read_student(path)[0])
-    rows = found.request.recipe.rows
-    if any(
-        row.edges is not None and row.edges.kind == "files" and row.edges.name == name.split("@")[0] for row in rows
-    ):
+    edges = (row.edges for row in found.request.recipe.rows if row.edges is not None)
+    if any(source.kind == "files" and source.name == name.split("@")[0] for source in edges):
         return FolderOfEdges(path).fingerprint()
-    if any(row.proposals == f"files {name.split('@')[0]}" for row in rows):
-        return found.needs.masks(path).provenance
-    return path.name
+    return found.needs.masks(path).provenance
 
 
 def _silent(done: int) -> None:

@@ -30,8 +30,8 @@ from tracedge.student.predictor import EdgePredictor
 from tracedge.teacher import EdgeTeacher
 from tracedge.walk import walk_device
 
-MS = "a drawn scene, in milliseconds"
-"""The journal's place of times; no folder is called so."""
+MS = "scene/ms"
+"""The journal's place of times: no folder's name holds a slash."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def measure_instances(bench: Bench) -> Measured:
     found = evaluate_instances(
         labelled_set(bench.place.samples()),
         lambda: methods,
-        bench.place.key if not bench.request.recipe.one_by_one else f"{bench.place.key}: {bench.rows[0].label}",
+        bench.place.key if not bench.request.recipe.one_by_one else f"{bench.place.key}/{bench.rows[0].label}",
         lambda: bench.on_step(next(done)),
         journal=bench.journal,
     )

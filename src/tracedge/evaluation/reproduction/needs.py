@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 from tracedge.backbones import MODELS, hub, mini, model_of
@@ -13,17 +12,24 @@ from tracedge.errors import BackboneError, DataError, TracedgeError
 from tracedge.evaluation.reproduction.places import Place
 from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
+from tracedge.export.coco_reader import is_results
 from tracedge.proposals.from_files import MaskSource, find_masks
 from tracedge.rivals import FolderOfEdges
 from tracedge.student.files import find_student, read_student
 
 
 class Needs:
-    """Looks for what rows need, each thing once."""
+    """Looks for what rows need, each thing once.
+
+    Attributes:
+        weights: name of each model that was looked for and found -> its commit or fingerprint.
+    """
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self.weights: dict[str, str] = {}
         self._masks: dict[Path, MaskSource] = {}
+        self._absent: set[str] = set()
 
     def missing(self, row: Row, place: Place) -> list[str]:
         """What is not there of what a row needs in a place, in words; empty where it can be run."""
@@ -43,7 +49,7 @@ class Needs:
     def masks(self, path: Path) -> MaskSource:
         """The masks of a file or folder, read once."""
         if path not in self._masks:
-            self._masks[path] = find_masks(path, self.request.image_ids if path.suffix == ".json" else None)
+            self._masks[path] = find_masks(path, self.request.image_ids if is_results(path) else None)
         return self._masks[path]
 
     def _edges(self, source: EdgeSource, place: Place) -> list[str]:
@@ -63,7 +69,13 @@ class Needs:
         return missing
 
     def _weights(self, model: str) -> list[str]:
-        return [f"weights of {model}"] * (not weights_are_here(model))
+        if model not in self.weights.keys() | self._absent:
+            found = find_weights(model)
+            if found is None:
+                self._absent.add(model)
+            else:
+                self.weights[model] = found
+        return [f"weights of {model}"] if model in self._absent else []
 
     def _student(self, source: EdgeSource, model: str, place: Place) -> list[str]:
         if source.variant is not None:
@@ -98,28 +110,28 @@ class Needs:
             )
 
 
-@cache
-def weights_are_here(model: str) -> bool:
-    """Whether all files of a model are on this machine.
+def find_weights(model: str) -> str | None:
+    """What tells a model's weights from others under its name, a commit or a fingerprint; None: not all are on this machine.
 
     Raises:
         SettingsError: no such model.
     """
     folder = Path(model).expanduser()
     if model == "mini" or (model not in MODELS and (folder / mini.CARD).is_file()):
-        return True
+        return mini.fingerprint(None if model == "mini" else folder)
     try:
         if is_vision(model):
-            vision_files(model, local_files_only=True)
-            return True
+            settings = vision_files(model, local_files_only=True).settings
+            return str(settings["revision"] or settings["weights"])
         if model not in MODELS and folder.is_dir():
             files = hub.local_pipeline(folder)
         else:
             files = hub.hub_pipeline(model, model_of(model), local_files_only=True)
-        files.require(files.parts("unet", "transformer", "vae", "scheduler"))
+        parts = files.parts("unet", "transformer", "vae", "scheduler")
+        files.require(parts)
+        return files.revision or files.fingerprint(parts)[:16]
     except BackboneError:
-        return False
-    return True
+        return None
 
 
 def _refuse_edges(path: Path, place: Place) -> None:

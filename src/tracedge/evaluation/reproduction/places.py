@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,18 +52,18 @@ def find_places(request: Request) -> list[Place]:
 
     Raises:
         DataError: a folder of `data` is nothing that is known.
-        SettingsError: two labelled folders of one name.
+        SettingsError: two data sets of one name.
     """
     recipe = request.recipe
     if not recipe.data:
         return [Place("scene", "a drawn scene", "", False)]
     folders = [folder for path in request.data for folder in _labelled_in(path)]
-    if len({folder.name for folder in folders}) < len(folders):
-        raise SettingsError(
-            "two labelled folders of --data have one name; it names their table, so give them one by one."
-        )
     found = [_scenes(request)] if request.small else [_of_the_paper(request, key) for key in recipe.data]
-    return found + [_opened(request, folder, folder.name, None) for folder in folders]
+    found += [_opened(request, folder, folder.name, None) for folder in folders]
+    keys = Counter(place.key for place in found)
+    if twice := [key for key, times in keys.items() if times > 1]:
+        raise SettingsError(f"two data sets are called {twice[0]}, which names their table: rename a folder of --data.")
+    return found
 
 
 def _labelled_in(path: Path) -> list[Path]:

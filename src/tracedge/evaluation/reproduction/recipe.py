@@ -83,6 +83,23 @@ class Recipe:
     one_by_one: bool = False
     note: str = ""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names that `--files` may give: masks and edges of others, and students."""
+        found = []
+        for row in self.rows:
+            if row.proposals is not None and row.proposals.startswith("files "):
+                found.append(row.proposals.removeprefix("files "))
+            if row.edges is None:
+                continue
+            if row.edges.kind == "files":
+                found.append(str(row.edges.name))
+            elif row.edges.variant is not None:
+                found.append(row.edges.variant)
+            elif row.edges.kind == "student" and row.edges.name is not None:
+                found.append(f"student-{row.edges.name}")
+        return tuple(dict.fromkeys(found))
+
 
 DATA = {
     "voc2012": PaperData("VOC 2012 val", "VOC", "val"),
@@ -94,15 +111,9 @@ DATA = {
 
 def needs(found: Recipe) -> list[str]:
     """What a recipe needs at the paper's scale, in words."""
-    files, models = [], []
+    models = []
     for row in found.rows:
-        if row.proposals is not None and row.proposals.startswith("files "):
-            files.append(row.proposals.removeprefix("files "))
-        if row.edges is not None and row.edges.kind == "files":
-            files.append(str(row.edges.name))
-        if row.edges is not None and row.edges.variant is not None:
-            files.append(row.edges.variant)
-        elif row.edges is not None and row.edges.kind in ("teacher", "student", "vision"):
+        if row.edges is not None and row.edges.variant is None and row.edges.kind in ("teacher", "student", "vision"):
             models.append(row.edges.name or "--backbone")
             models += [f"{models[-1]}'s student"] * (row.edges.kind == "student")
         if row.computed is not None or row.choice is not None:
@@ -112,8 +123,8 @@ def needs(found: Recipe) -> list[str]:
         said.append(f"weights of {', '.join(dict.fromkeys(models))}")
     if any(row.proposals in ("maskcut", "promerge") for row in found.rows):
         said.append("weights of --features (a DINO ViT)")
-    if files:
-        said.append(f"--files NAME=PATH: {', '.join(dict.fromkeys(files))}")
+    if found.files:
+        said.append(f"--files NAME=PATH: {', '.join(found.files)}")
     return said + [
         f"not in the package: {lacks}" for lacks in dict.fromkeys(row.lacks for row in found.rows if row.lacks)
     ]
