@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tracedge.errors import SettingsError
+from tracedge.settings import choose
 
 EPSILON = 1e-12
 """Added inside every logarithm: attention rows can hold exact zeros."""
@@ -67,9 +67,7 @@ def criterion(name: str) -> Criterion:
     Raises:
         SettingsError: no such name.
     """
-    if name not in CRITERIA:
-        raise SettingsError(f"unknown criterion {name!r}: choose one of {', '.join(CRITERIA)}")
-    return CRITERIA[name]
+    return choose("criterion", name, CRITERIA)
 
 
 def mean_over_rows(measure: Criterion, p: Tensor, q: Tensor, grid_hw: tuple[int, int], rows: int = 256) -> Tensor:

@@ -14,6 +14,7 @@ from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import thin as morphological_thin
 
 from tracedge.errors import SettingsError
+from tracedge.settings import choose
 
 Map = NDArray[np.float32]
 
@@ -90,6 +91,4 @@ def as_kind(edges: Map, kind: str, low: float = 0.15, high: float = 0.35) -> Map
     Raises:
         SettingsError: an unknown kind, or thresholds out of order.
     """
-    if kind not in KINDS:
-        raise SettingsError(f"unknown kind of edges {kind!r}: choose one of {', '.join(KINDS)}")
-    return KINDS[kind](edges, low, high)
+    return choose("kind of edges", kind, KINDS)(edges, low, high)

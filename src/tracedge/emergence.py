@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tracedge.criteria import criterion, mean_over_rows
 from tracedge.errors import SettingsError
+from tracedge.settings import choose
 
 Rule = Callable[[Sequence[float], Sequence[float]], int]
 
@@ -93,13 +94,12 @@ def instance_emergence_point(
     >>> instance_emergence_point([0, 100, 200, 300], [0.0, 0.2, 0.6, 0.1], rule="argmax").timestep
     200
     """
-    if rule not in RULES:
-        raise SettingsError(f"unknown rule {rule!r}: choose one of {', '.join(RULES)}")
+    rule_of = choose("rule", rule, RULES)
     if len(timesteps) != len(divergences) or len(timesteps) < 2:
         raise SettingsError(
             f"a curve needs two or more timesteps, got {len(timesteps)} with {len(divergences)} divergences"
         )
-    index = RULES[rule](timesteps, divergences)
+    index = rule_of(timesteps, divergences)
     chosen = divergences[index]
     others = [d for i, d in enumerate(divergences) if i != index]
     margin = max(0.0, (chosen - max(others)) / chosen) if chosen > 0 else 0.0

@@ -58,6 +58,20 @@ def given(kind: type[T], settings: T | None, options: Mapping[str, Any]) -> T:
         raise SettingsError(f"{error}; the options are those of {kind.__name__}") from error
 
 
+def choose(what: str, name: str, known: Mapping[str, T]) -> T:
+    """What a table has under a name.
+
+    Raises:
+        SettingsError: no such name; the message says which there are, and `what` they are.
+
+    >>> choose("number", "two", {"one": 1, "two": 2})
+    2
+    """
+    if name not in known:
+        raise SettingsError(f"unknown {what} {name!r}: choose one of {', '.join(known)}")
+    return known[name]
+
+
 def check_types(settings: Any) -> None:
     """Refuse values that are not of their field's type: int, float (finite), str, bool, or a dataclass that is its own default.
 

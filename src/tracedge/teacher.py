@@ -23,7 +23,7 @@ from tracedge.fit import Fit
 from tracedge.from_attention import Look, Reading, read_edges
 from tracedge.images import ImageSource, content_hash, load_image
 from tracedge.maps import EdgeMap
-from tracedge.settings import given
+from tracedge.settings import choose, given
 
 Image = NDArray[Any]
 Attention = tuple[Tensor, tuple[int, int]]
@@ -60,8 +60,7 @@ class TeacherSettings:
 
     def __post_init__(self) -> None:
         criterion(self.measure)
-        if self.rule not in RULES:
-            raise SettingsError(f"unknown rule {self.rule!r}: choose one of {', '.join(RULES)}")
+        choose("rule", self.rule, RULES)
         if not 1 <= self.stride <= 500:
             raise SettingsError(f"the stride must be from 1 to 500 of the 1000 timesteps, got {self.stride}")
         if self.timestep is not None and not 0 <= self.timestep < 1000:

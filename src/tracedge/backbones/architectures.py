@@ -26,7 +26,7 @@ from tracedge.backbones.pixart import ALPHA_TOKENS, SIGMA_TOKENS, PixArtBackbone
 from tracedge.backbones.pixart import attention_blocks as pixart_blocks
 from tracedge.backbones.protocol import Backbone, ForwardProcess
 from tracedge.backbones.unet import UNetBackbone, attention_levels
-from tracedge.errors import SettingsError
+from tracedge.settings import choose
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,7 @@ def random_network(name: str, where: Place) -> Any:
     """
     import diffusers
 
-    if name not in ARCHITECTURES:
-        raise SettingsError(f"{name!r} has no published config here: choose one of {', '.join(ARCHITECTURES)}")
-    design = ARCHITECTURES[name]
+    design = choose("architecture", name, ARCHITECTURES)
     with _made_at(where):
         return getattr(diffusers, design.kind)(**design.config).eval().requires_grad_(False)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tracedge.errors import SettingsError
 from tracedge.evaluation.reproduction.recipe import STRAIGHT, EdgeSource, Figures, Recipe, Row
+from tracedge.settings import choose
 
 _PLAIN_EDGES = EdgeSource("teacher", snap=False)
 _STUDENT = EdgeSource("student")
@@ -320,6 +320,4 @@ def recipe(name: str) -> Recipe:
     Raises:
         SettingsError: no such name.
     """
-    if name not in RECIPES:
-        raise SettingsError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return choose("recipe", name, RECIPES)

@@ -14,6 +14,7 @@ from tracedge.proposals.features import TokenFeatures
 from tracedge.proposals.maskcut import Masks, maskcut
 from tracedge.proposals.pixels import tokens_to_masks
 from tracedge.proposals.promerge import promerge
+from tracedge.settings import choose
 
 METHODS: dict[str, Callable[..., Masks]] = {"maskcut": maskcut, "promerge": promerge}
 
@@ -88,9 +89,7 @@ def parameters_of(method: str) -> dict[str, float]:
     >>> parameters_of("maskcut")["count"]
     3
     """
-    if method not in METHODS:
-        raise SettingsError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}.")
-    signature = inspect.signature(METHODS[method]).parameters.values()
+    signature = inspect.signature(choose("method", method, METHODS)).parameters.values()
     return {one.name: one.default for one in signature if one.kind is one.KEYWORD_ONLY}
 
 

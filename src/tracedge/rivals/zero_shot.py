@@ -13,6 +13,7 @@ from tracedge.instances import Instances
 from tracedge.rivals.diffcut import DiffCut
 from tracedge.rivals.diffseg import DiffSeg
 from tracedge.rivals.segments import Segments
+from tracedge.settings import choose
 
 
 class ZeroShot(Protocol):
@@ -30,9 +31,7 @@ def zero_shot(name: str, backbone: Backbone, *, px: int | None = None) -> ZeroSh
         SettingsError: no such rival.
     """
     methods: dict[str, type[DiffSeg] | type[DiffCut]] = {DiffSeg.name: DiffSeg, DiffCut.name: DiffCut}
-    if name not in methods:
-        raise SettingsError(f"unknown rival {name!r}: choose one of {', '.join(methods)}")
-    return methods[name](backbone, px=px)
+    return choose("rival", name, methods)(backbone, px=px)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracedge.errors import SettingsError
-from tracedge.settings import check_types
+from tracedge.settings import check_types, choose
 from tracedge.student.pseudo_labels import RULES
 
 
@@ -47,8 +47,7 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.rule not in RULES:
-            raise SettingsError(f"unknown rule of pseudo labels {self.rule!r}: choose one of {', '.join(RULES)}")
+        choose("rule of pseudo labels", self.rule, RULES)
         if min(self.px, self.detail, self.steps, self.batch, self.accumulate) < 1 or min(self.rank, self.values) < 0:
             raise SettingsError("px, detail, steps, batch and accumulate are at least 1, rank and values at least 0")
         if min(self.dice, self.cross_entropy, self.reconstruction) < 0 or self.dice + self.cross_entropy == 0:

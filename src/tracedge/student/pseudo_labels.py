@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import maximum_filter
 
-from tracedge.errors import DataError, SettingsError
+from tracedge.errors import DataError
 from tracedge.export.png import read_png16
 from tracedge.images import load_image
 from tracedge.runs import MANIFEST, SETTINGS
+from tracedge.settings import choose
 
 Edges = NDArray[np.float32]
 Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
@@ -73,9 +74,7 @@ def ternary(edges: Edges, rule: str = "ridges") -> NDArray[np.int8]:
     >>> ternary(np.array([[0, 0, 0, 0, 0.5]], np.float32))
     array([[ 0,  0, -1, -1,  1]], dtype=int8)
     """
-    if rule not in RULES:
-        raise SettingsError(f"unknown rule of pseudo labels {rule!r}: choose one of {', '.join(RULES)}")
-    edge, interior = RULES[rule](edges)
+    edge, interior = choose("rule of pseudo labels", rule, RULES)(edges)
     return np.where(edge, EDGE, np.where(interior, INTERIOR, UNCERTAIN)).astype(np.int8)
 
 
