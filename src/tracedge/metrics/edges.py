@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt
 
 from tracedge.errors import DataError, SettingsError
 from tracedge.metrics.curves import Curve, average_precision, best_on_curve, f_measure, recall_at_half_precision
-from tracedge.metrics.matching import match_edges, within_reach
+from tracedge.metrics.matching import FREE, match_pixels, within_reach
 from tracedge.metrics.thinning import thin
 
 Counts = NDArray[np.int64]
@@ -295,22 +295,21 @@ class _Ground:
         np.greater_equal(level, cuts[:, None, None], out=tall[:, :height])
         lines = thin(tall.reshape(-1, width))
         cut, pixel = np.divmod(np.flatnonzero(lines), step * width)
-
-        def each(chosen: NDArray[np.bool_]) -> Counts:
-            return np.bincount(cut[chosen], minlength=len(cuts))
-
-        matched, matched_truth, truth_hit = np.zeros(cut.size, np.bool_), 0, 0
+        found = np.zeros((6, len(cuts)), np.int64)
+        matched = np.zeros(cut.size, np.bool_)
         for plane in self._truths:
             tall[:, :height] = plane
             stacked = tall.reshape(-1, width)
-            of_lines, of_plane = match_edges(lines, stacked, self._tolerance)
-            matched |= of_lines[lines]
-            matched_truth += of_plane.reshape(tall.shape).sum((1, 2))
-            truth_hit += within_reach(stacked, lines, self._radius).reshape(tall.shape).sum((1, 2))
+            owner, partner, in_reach = match_pixels(lines, stacked, self._tolerance)
+            if self._radius != self._tolerance:
+                in_reach = within_reach(stacked, lines, self._radius)[stacked]
+            matched |= owner != FREE
+            found[2] += (partner != FREE).reshape(len(cuts), -1).sum(1)  # each cut is asked for all true pixels
+            found[5] += in_reach.reshape(len(cuts), -1).sum(1)
         hit, charged = self._in_truth.ravel()[pixel], self._charged.ravel()[pixel]
-        return np.stack(
-            [each(matched | charged), each(matched), matched_truth, each(hit | charged), each(hit), truth_hit], axis=1
-        )
+        for row, chosen in ((0, matched | charged), (1, matched), (3, hit | charged), (4, hit)):
+            found[row] = np.bincount(cut[chosen], minlength=len(cuts))
+        return found.T
 
 
 def _checked(

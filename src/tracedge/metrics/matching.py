@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from tracedge.errors import SettingsError
 
-_FREE = -1
+FREE = -1
 _AT_ONCE = 1 << 16  # places looked at together: few enough to stay in a cache
 
 Indices = NDArray[np.intp]
+Lists = tuple[Indices, Indices]  # where each list begins in the second array, and the lists end to end
 
 
 def match_edges(
@@ -45,18 +46,32 @@ def match_edges(
     >>> int(matched.sum())
     9
     """
+    owner, partner, _ = match_pixels(predicted, truth, max_distance)
+    matched_predicted, matched_truth = predicted.copy(), truth.copy()
+    matched_predicted[predicted] = owner != FREE
+    matched_truth[truth] = partner != FREE
+    return matched_predicted, matched_truth
+
+
+def match_pixels(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], max_distance: float
+) -> tuple[Indices, Indices, NDArray[np.bool_]]:
+    """The pairing of ``match_edges`` by numbers: pixels of each map are counted row by row, as ``map[map]`` lists them.
+
+    Returns:
+        For each predicted pixel the number of its true one, for each true pixel that of its predicted one, -1 where there
+        is none; and whether any predicted pixel lies in reach of each true one.
+    """
     _check(predicted, truth, max_distance)
-    true_at, predicted_at = np.flatnonzero(truth), np.flatnonzero(predicted)
     # 1. every pair in reach, and a maximal pairing, nearest first
-    true, near, rank = _pairs(true_at, predicted, max_distance)
-    partner, owner = _greedy(true, near, rank, true_at.size, predicted_at.size)
+    true, near, place = _pairs(np.flatnonzero(truth), predicted, max_distance)
+    trues, predictions = np.count_nonzero(truth), np.count_nonzero(predicted)
+    partner, owner = _greedy(true, near, place, trues, predictions)
     # 2. a maximal pairing holds at least half the pairs of a maximum one: mend the rest
     _augment(true, near, partner, owner)
-    # 3. back to maps
-    matched_predicted, matched_truth = np.zeros_like(predicted), np.zeros_like(truth)
-    matched_predicted.ravel()[predicted_at[owner != _FREE]] = True
-    matched_truth.ravel()[true_at[partner != _FREE]] = True
-    return matched_predicted, matched_truth
+    in_reach = np.zeros(trues, np.bool_)
+    in_reach[true] = True
+    return owner, partner, in_reach
 
 
 def _check(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], max_distance: float) -> None:
@@ -141,7 +156,7 @@ def _greedy(
     A pair that comes first for both of its pixels is taken, at whatever distance; then again among those that are left.
     That is the pairing of going through all pairs in order, in a few rounds. Pairs of one offset share no pixel.
     """
-    partner, owner = np.full(trues, _FREE), np.full(predictions, _FREE)
+    partner, owner = np.full(trues, FREE), np.full(predictions, FREE)
     first_of_true, first_of_near = np.empty_like(partner), np.empty_like(owner)
     order = np.argsort(place, kind="stable")
     true, near = true[order], near[order]
@@ -151,7 +166,7 @@ def _greedy(
         first_of_near[near[::-1]] = turn[::-1]
         both = (first_of_true[true] == turn) & (first_of_near[near] == turn)
         partner[true[both]], owner[near[both]] = near[both], true[both]
-        left = (partner[true] == _FREE) & (owner[near] == _FREE)
+        left = (partner[true] == FREE) & (owner[near] == FREE)
         true, near = true[left], near[left]
     return partner, owner
 
@@ -164,26 +179,26 @@ def _augment(true: Indices, near: Indices, partner: Indices, owner: Indices) -> 
     pixel from which no alternating path leads to a free predicted one will never have such a path again and takes part
     no more. When no free true pixel is left, by Berge's theorem the pairing is maximum.
     """
-    if not ((partner == _FREE).any() and (owner == _FREE).any()):
+    if not ((partner == FREE).any() and (owner == FREE).any()):
         return
-    shift = max(1, int(partner.size).bit_length())
-    from_near = np.sort(near << shift | true)
-    true_of, near_of = from_near & ((1 << shift) - 1), from_near >> shift
+    shift = int(partner.size).bit_length()
+    turned = np.sort(near << shift | true)  # the same pairs, ascending by their predicted pixel
+    start, start_of = _starts(true, partner.size), _starts(turned >> shift, owner.size)
+    true_of = turned & ((1 << shift) - 1)
+    hopeful = np.diff(start) > 0
     while True:
-        hopeful = _hopeful(_starts(near_of, owner.size), true_of, partner, owner)
-        roots = np.flatnonzero(hopeful & (partner == _FREE))
+        hopeful = _hopeful(hopeful, (start, near), (start_of, true_of), partner, owner)
+        roots = np.flatnonzero(hopeful & (partner == FREE))
         if not roots.size:
             return
-        kept, kept_of = hopeful[true], hopeful[true_of]
-        true, near, true_of, near_of = true[kept], near[kept], true_of[kept_of], near_of[kept_of]
-        parent, leaf = _grow_trees(_starts(true, partner.size), near, owner, roots)
+        parent, leaf = _grow_trees((start, near), owner, hopeful, roots)
         end = leaf[roots]
-        end = end[end != _FREE]
+        end = end[end != FREE]
         while end.size:  # walk all paths back to their roots, one pair of each at a time
             at = parent[end]
             before = partner[at]
             partner[at], owner[end] = end, at
-            end = before[before != _FREE]
+            end = before[before != FREE]
 
 
 def _starts(ascending: Indices, count: int) -> Indices:
@@ -191,48 +206,59 @@ def _starts(ascending: Indices, count: int) -> Indices:
     return np.concatenate([[0], np.cumsum(np.bincount(ascending, minlength=count))])
 
 
-def _listed(start: Indices, listed: Indices, of: Indices) -> tuple[Indices, Indices]:
+def _listed(lists: Lists, of: Indices) -> tuple[Indices, Indices]:
     """The lists of these numbers end to end, and how long each one is."""
-    counts = start[of + 1] - start[of]
-    begin = np.cumsum(counts) - counts
-    return listed[np.repeat(start[of] - begin, counts) + np.arange(counts.sum())], counts
+    start, entries = lists
+    begin = start[of]
+    counts = start[of + 1] - begin
+    ends = counts.cumsum()
+    if not ends.size:
+        return of, of
+    return entries[np.repeat(begin - ends + counts, counts) + np.arange(ends[-1])], counts
 
 
-def _hopeful(start: Indices, true_of: Indices, partner: Indices, owner: Indices) -> NDArray[np.bool_]:
-    """The true pixels from which an alternating path leads to a free predicted one, found from its far end."""
-    hopeful = np.zeros(partner.size, np.bool_)
-    turn = np.empty(partner.size, np.intp)
-    frontier = np.flatnonzero(owner == _FREE)
-    while frontier.size:
-        reached, _ = _listed(start, true_of, frontier)
-        reached = reached[~hopeful[reached]]
+def _hopeful(
+    before: NDArray[np.bool_], near: Lists, true_of: Lists, partner: Indices, owner: Indices
+) -> NDArray[np.bool_]:
+    """Of these true pixels those from which an alternating path leads to a free predicted one; found from its end.
+
+    Args:
+        before: (T,) bool; those that are left out have no such path.
+        near, true_of: the predicted pixels in reach of each true one, and the other way about.
+    """
+    members = np.flatnonzero(before)
+    reached, counts = _listed(near, members)
+    hopeful = np.zeros_like(before)
+    hopeful[np.repeat(members, counts)[owner[reached] == FREE]] = True
+    following = partner[hopeful]
+    while True:
+        reached, _ = _listed(true_of, following[following != FREE])
+        reached = reached[before[reached] & ~hopeful[reached]]
+        if not reached.size:
+            return hopeful
         hopeful[reached] = True
-        at = np.arange(reached.size)
-        turn[reached] = at
-        following = partner[reached[turn[reached] == at]]  # each of them once
-        frontier = following[following != _FREE]
-    return hopeful
+        following = np.unique(partner[reached])
 
 
-def _grow_trees(start: Indices, near: Indices, owner: Indices, roots: Indices) -> tuple[Indices, Indices]:
+def _grow_trees(near: Lists, owner: Indices, hopeful: NDArray[np.bool_], roots: Indices) -> tuple[Indices, Indices]:
     """The true pixel each predicted pixel was reached from, and the free predicted pixel each root's tree found."""
-    trues = start.size - 1
-    parent = np.full(owner.size, _FREE)
-    leaf = np.full(trues, _FREE)
-    root_of = np.full(trues, _FREE)
+    trues = hopeful.size
+    parent = np.full(owner.size, FREE)
+    leaf = np.full(trues, FREE)
+    root_of = np.full(trues, FREE)
     root_of[roots] = roots
     frontier = roots
     while frontier.size:
-        reached, counts = _listed(start, near, frontier)
+        reached, counts = _listed(near, frontier)
         source = np.repeat(frontier, counts)
-        new = parent[reached] == _FREE
+        new = parent[reached] == FREE
         reached, source = reached[new], source[new]
         parent[reached] = source  # reached from two sides: the last write is the one that counts
         mine = parent[reached] == source
         reached, source = reached[mine], source[mine]
-        free = owner[reached] == _FREE
+        free = owner[reached] == FREE
         leaf[root_of[source[free]]] = reached[free]
         following = owner[reached[~free]]
         root_of[following] = root_of[source[~free]]
-        frontier = following[leaf[root_of[following]] == _FREE]
+        frontier = following[hopeful[following] & (leaf[root_of[following]] == FREE)]
     return parent, leaf
