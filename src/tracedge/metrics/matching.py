@@ -65,7 +65,7 @@ def match_pixels(
     _check(predicted, truth, max_distance)
     # 1. every pair in reach, and a maximal pairing, nearest first
     true, near, place = _pairs(np.flatnonzero(truth), predicted, max_distance)
-    trues, predictions = np.count_nonzero(truth), np.count_nonzero(predicted)
+    trues, predictions = int(np.count_nonzero(truth)), int(np.count_nonzero(predicted))
     partner, owner = _greedy(true, near, place, trues, predictions)
     # 2. a maximal pairing holds at least half the pairs of a maximum one: mend the rest
     _augment(true, near, partner, owner)
