@@ -230,14 +230,16 @@ def _hopeful(
     reached, counts = _listed(near, members)
     hopeful = np.zeros_like(before)
     hopeful[np.repeat(members, counts)[owner[reached] == FREE]] = True
-    following = partner[hopeful]
+    following, seen = partner[hopeful], np.empty_like(partner)
     while True:
         reached, _ = _listed(true_of, following[following != FREE])
         reached = reached[before[reached] & ~hopeful[reached]]
         if not reached.size:
             return hopeful
         hopeful[reached] = True
-        following = np.unique(partner[reached])
+        turn = np.arange(reached.size)
+        seen[reached] = turn
+        following = partner[reached[seen[reached] == turn]]  # each of them once
 
 
 def _grow_trees(near: Lists, owner: Indices, hopeful: NDArray[np.bool_], roots: Indices) -> tuple[Indices, Indices]:
