@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import distance_transform_edt
 
 from tracedge.errors import SettingsError
-from tracedge.metrics.matching import match_edges, within_reach
+from tracedge.metrics.matching import FREE, match_edges, match_pixels, within_reach
 
 
 def largest_matching(predicted: np.ndarray, truth: np.ndarray, max_distance: float) -> int:
@@ -45,6 +45,32 @@ def test_matching_equals_brute_force_on_small_maps(maps: tuple[np.ndarray, np.nd
     assert not (matched_predicted & ~predicted).any()
     assert not (matched_truth & ~truth).any()
     assert matched_predicted.sum() == matched_truth.sum() == largest_matching(predicted, truth, reach)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_maps_one_below_the_other_match_as_each_of_them_alone(seed: int) -> None:
+    """Beyond reach of each other: not only as many pairs, but the same pixels."""
+    rng = np.random.default_rng(seed)
+    predicted, truth = (rng.random((5, 46, 37)) < share for share in rng.uniform(0.02, 0.25, 2))
+    for maps in (predicted, truth):
+        maps[:, 40:] = False
+    tall = match_edges(predicted.reshape(-1, 37), truth.reshape(-1, 37), 6.0)
+    for at in range(5):
+        alone = match_edges(predicted[at], truth[at], 6.0)
+        for together, one in zip(tall, alone, strict=True):
+            np.testing.assert_array_equal(together.reshape(5, 46, 37)[at], one)
+
+
+def test_pixels_are_paired_both_ways_and_those_in_reach_are_known() -> None:
+    rng = np.random.default_rng(5)
+    predicted, truth = rng.random((40, 30)) < 0.1, rng.random((40, 30)) < 0.1
+    owner, partner, in_reach = match_pixels(predicted, truth, 1.5)
+    paired = np.flatnonzero(partner != FREE)
+    np.testing.assert_array_equal(owner[partner[paired]], paired)
+    apart = np.hypot(*(np.argwhere(truth)[paired] - np.argwhere(predicted)[partner[paired]]).T)
+    assert 0 < apart.max() <= 1.5
+    np.testing.assert_array_equal(in_reach, within_reach(truth, predicted, 1.5)[truth])
+    assert in_reach.sum() > paired.size  # some are in reach of a pixel that another one took
 
 
 @pytest.mark.parametrize("seed", range(12))

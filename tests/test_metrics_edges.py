@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 from skimage.morphology import disk, thin
 
 from tracedge.errors import DataError, SettingsError
+from tracedge.metrics import edges as edge_metrics
 from tracedge.metrics.curves import average_precision, best_on_curve, f_measure, recall_at_half_precision
 from tracedge.metrics.edges import EdgeCounts, EdgeProtocol, EdgeScores, edge_scores, instance_boundaries, score_image
+from tracedge.metrics.matching import match_edges, within_reach
 
 NINE = EdgeProtocol(thresholds=9)
 
@@ -159,6 +161,33 @@ def test_skipped_thresholds_equal_counted_ones() -> None:
     """A map of two strengths is thinned twice and must still be right at all of 99 thresholds."""
     counts = score_image(np.maximum(line(20) * np.float32(0.25), line(60) * np.float32(0.75)), line(20) | line(60))
     assert counts.predicted.tolist() == [300] * 25 + [150] * 50 + [0] * 24
+
+
+@pytest.mark.parametrize(("pixels", "tolerances"), [(1, (0.02, 0.02)), (30_000, (0.02, 0.02)), (1 << 21, (0.01, 0.03))])
+def test_cuts_counted_together_equal_cuts_counted_alone(monkeypatch, pixels: int, tolerances) -> None:
+    monkeypatch.setattr(edge_metrics, "_PIXELS_AT_ONCE", pixels)
+    rng = np.random.default_rng(4)
+    edges = gaussian_filter(rng.random((70, 90)), 2)
+    edges = ((edges - edges.min()) / np.ptp(edges)).astype(np.float32)
+    truths = np.stack([instance_boundaries(np.kron(rng.integers(0, 3, (7, 9)), np.ones((10, 10), int))) for _ in "ab"])
+    ignore = np.zeros((70, 90), bool)
+    ignore[20:50, 30:60] = True
+    protocol = EdgeProtocol(12, *tolerances, thin_truth=False)
+    counts = score_image(edges, truths, ignore, protocol)
+    matching, dice = (share * float(np.hypot(70, 90)) for share in tolerances)
+    truths &= ~ignore
+    charged = distance_transform_edt(~ignore) > protocol.ignore_margin * float(np.hypot(70, 90))
+    for at, cut in enumerate(protocol.levels):
+        lines = thin(edges >= np.float32(cut))
+        pairs = [match_edges(lines, plane, matching) for plane in truths]
+        matched = pairs[0][0] | pairs[1][0]
+        hit = lines & np.any([distance_transform_edt(~plane) <= dice for plane in truths], axis=0)
+        assert counts.predicted[at] == (lines & (matched | charged)).sum()
+        assert counts.matched_predicted[at] == matched.sum()
+        assert counts.matched_truth[at] == sum(of_truth.sum() for _, of_truth in pairs)
+        assert counts.skeleton[at] == (lines & (hit | charged)).sum()
+        assert counts.skeleton_hit[at] == hit.sum()
+        assert counts.truth_hit[at] == sum(within_reach(plane, lines, dice).sum() for plane in truths)
 
 
 def test_ods_is_one_threshold_for_all_and_ois_one_for_each() -> None:

@@ -70,14 +70,34 @@ def test_the_benchmark_prints_and_writes_its_rows(tmp_path, monkeypatch):
     for name in ("teacher", "student"):
         ratio = figures["teacher_plain_ms"] / figures[f"{name}_ms"]
         assert figures[f"{name}_speedup"] == pytest.approx(ratio, abs=0.05)
+    for name in ("teacher_plain", "teacher", "step", "student"):
+        within = figures["matmul_gflops"] * 1e6 * figures[f"{name}_ms"]
+        share = figures[f"{name}_share_of_bound"]
+        assert share == pytest.approx(figures[f"{name}_gflop"] * 1e9 / within, rel=0.1)
+        low, high = figures[f"{name}_share_of_bound_spread"]
+        assert low <= share <= high
+    assert figures["teacher_plain_gflop"] == pytest.approx(3 * figures["step_gflop"], abs=0.03)  # t = 0, 400, 800
+    for figure in ("edge_metrics_ms", "edge_metrics_peak_mib", "instance_metrics_ms", "matmul_gflops"):
+        assert figures[figure] > 0, figure
     assert "72 x 96" in figures["bgp_note"]
     assert figures["bgp_note"] in done.output
     assert f"{figures['bgp_speedup']} times as fast" in done.output
 
 
-def test_the_benchmark_leaves_masks_out_on_request(tmp_path):
+def test_the_benchmark_leaves_masks_and_metrics_out_on_request(tmp_path):
     report = tmp_path / "bench.json"
-    arguments = ["bench", "--size", "32", "--stride", "400", "--repeats", "1", "--no-plain", "--no-masks"]
+    arguments = [
+        "bench",
+        "--size",
+        "32",
+        "--stride",
+        "400",
+        "--repeats",
+        "1",
+        "--no-plain",
+        "--no-masks",
+        "--no-metrics",
+    ]
     done = CliRunner().invoke(app, [*arguments, "--json", str(report)])
     assert done.exit_code == 0, done.output
-    assert not any("bgp" in key or "maskcut" in key for key in json.loads(report.read_text()))
+    assert not any("bgp" in key or "maskcut" in key or "metrics" in key for key in json.loads(report.read_text()))

@@ -1,4 +1,4 @@
-"""`tracedge bench`: how long the student, the teacher, BGP and MaskCut take, and how much memory."""
+"""`tracedge bench`: how long the student, the teacher, BGP, MaskCut and the metrics take, and how much memory."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def bench(
     masks: Annotated[
         bool, typer.Option(help="Also BGP of eight masks, beside its dense form, and MaskCut's three cuts.")
     ] = True,
+    metrics: Annotated[bool, typer.Option(help="Also the edge and instance metrics of a drawn scene.")] = True,
     device: option.Device = None,
     dtype: option.Dtype = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
-    """Time the student, a step of the teacher, the whole teacher, BGP and MaskCut's cuts on drawn scenes, in one run."""
+    """Time the student, a step of the teacher, the teacher, BGP, MaskCut's cuts and the metrics on drawn scenes, in one run."""
     import json
     from dataclasses import asdict
 
@@ -47,8 +48,10 @@ def bench(
     from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
     from tracedge.divergence import attention_boundary_divergence
     from tracedge.errors import SettingsError
+    from tracedge.evaluation.bound import bound_figures, forward_flops, time_matmul
     from tracedge.evaluation.mask_timing import IMAGE_HW, TOKENS_HW, time_masks
     from tracedge.evaluation.memory import peak_tensor_bytes
+    from tracedge.evaluation.metric_timing import time_metrics
     from tracedge.evaluation.timing import plain_teacher, timed
     from tracedge.fit import Fit
     from tracedge.student.files import SHIPPED, find_student, read_student
@@ -96,11 +99,23 @@ def bench(
         computations["student"] = "student, one forward", lambda: predictor(image)
     rows = {label: timed(compute, model.device, repeats) for label, compute in computations.values()}
     peaks = {short: peak_tensor_bytes(compute) / 2**20 for short, (_, compute) in computations.items()}
+    timings = {short: rows[label] for short, (label, _) in computations.items()}
+    product, gflops = time_matmul(model.device, model.dtype, repeats)
+    rows["a large matrix product"] = product
     of_masks = time_masks(model.device, repeats, IMAGE_HW, TOKENS_HW) if masks else None
     if of_masks is not None:
         rows |= of_masks.rows
+    of_metrics = time_metrics(repeats, IMAGE_HW) if metrics else None
+    if of_metrics is not None:
+        rows |= of_metrics.rows
 
-    # 3. The table.
+    # 3. What the model alone has to compute, at the speed of that product.
+    encoding, denoising = forward_flops(encoded), forward_flops(lambda: model.denoise(latents, torch.zeros(1)))
+    counts = {"teacher_plain": len(model.process.timesteps(stride)), "teacher": forwards, "step": 1, "student": 1}
+    flops = {name: count * denoising + (encoding if name != "step" else 0) for name, count in counts.items()}
+    bound = bound_figures(flops, timings, gflops)
+
+    # 4. The table.
     on_gpu = model.device.type == "cuda"
     machine = torch.cuda.get_device_name(model.device) if on_gpu else f"{torch.get_num_threads()} CPU threads"
     dtype_name = str(model.dtype).removeprefix("torch.")
@@ -113,6 +128,8 @@ def bench(
     for name, timing in rows.items():
         memory = f", {timing.peak_mib:.0f} MiB of the device" if timing.peak_mib is not None else ""
         typer.echo(f"  {name:44} {timing.milliseconds:9.1f} ms ({timing.fastest:.1f} to {timing.slowest:.1f}){memory}")
+    shares = ", ".join(f"{name} {bound[f'{name}_share_of_bound']:.0%}" for name in timings)
+    typer.echo(f"share of the bound, at {gflops:.0f} GFLOP/s: {shares}")
     if of_masks is not None:
         typer.echo(_about_masks(of_masks))
     if json_file is not None:
@@ -126,9 +143,11 @@ def bench(
             "grid": list(grid_hw),
             "map_mib": round(map_mib, 2),
             "peak_in_maps": round(peaks["teacher"] / map_mib, 2),
-            **_figures({short: rows[label] for short, (label, _) in computations.items()}, peaks),
+            **_figures(timings, peaks),
+            **bound,
             "rows": {name: asdict(timing) for name, timing in rows.items()},
             **(of_masks.figures if of_masks is not None else {}),
+            **(of_metrics.figures if of_metrics is not None else {}),
         }
         with atomic_path(json_file) as path:
             path.write_text(json.dumps(figures, indent=2) + "\n")

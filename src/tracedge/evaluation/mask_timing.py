@@ -100,13 +100,19 @@ def time_masks(
     return MaskTimings(shown, figures, note)
 
 
+def drawn_scene(image_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """The middle (H, W) of a scene, H at most W: its picture (H, W, 3), and its labels."""
+    height, width = image_hw
+    scene, rows = draw_scene(_SEED, width), slice((width - height) // 2, (width - height) // 2 + height)
+    return scene.image[rows], scene.labels[rows].astype(np.int32)
+
+
 def rough_masks(image_hw: tuple[int, int]) -> tuple[NDArray[np.float32], Instances]:
     """The exact edges (H, W) of a drawn scene, and eight masks: two objects in each, and 4 pixels of what is around them.
 
-    The n-th takes the n-th and the next largest object, the last one the largest again. H and W are at most equal.
+    The n-th takes the n-th and the next largest object, the last one the largest again.
     """
-    height, width = image_hw
-    labels = draw_scene(_SEED, width).labels[(width - height) // 2 :][:height].astype(np.int32)
+    _, labels = drawn_scene(image_hw)
     areas = np.bincount(labels.ravel())
     largest = [number for number in np.argsort(-areas).tolist() if number > 0][:_MASKS]
     pairs = zip(largest, [*largest[1:], largest[0]], strict=True)

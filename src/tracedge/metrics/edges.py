@@ -10,10 +10,12 @@ from scipy.ndimage import distance_transform_edt
 
 from tracedge.errors import DataError, SettingsError
 from tracedge.metrics.curves import Curve, average_precision, best_on_curve, f_measure, recall_at_half_precision
-from tracedge.metrics.matching import match_edges, within_reach
+from tracedge.metrics.matching import FREE, match_pixels, within_reach
 from tracedge.metrics.thinning import thin
 
 Counts = NDArray[np.int64]
+
+_PIXELS_AT_ONCE = 1 << 21  # of cuts counted together
 
 
 @dataclass(frozen=True)
@@ -260,23 +262,54 @@ def score_image(
         from tracedge.edges import non_maximum_suppression
 
         edges = non_maximum_suppression(edges)
-    diagonal = float(np.hypot(*edges.shape))
-    from_truth = [_distance_from(plane) for plane in truths]
-    forgiven = _distance_from(ignore) <= protocol.ignore_margin * diagonal
     # The number of thresholds a pixel reaches: cut k keeps the pixels with level >= k.
     level = np.searchsorted(protocol.levels.astype(np.float32), edges, side="right")
     occurs = np.bincount(level.ravel(), minlength=protocol.thresholds + 1)
-    rows: list[list[int]] = []
-    for k in range(1, protocol.thresholds + 1):
-        if rows and occurs[k - 1] == 0:
-            rows.append(rows[-1])  # no pixel lies between the two cuts: the same map again
-            continue
-        lines = thin(level >= k)
-        rows.append(
-            _matching_counts(lines, truths, forgiven, protocol.tolerance * diagonal)
-            + _cldice_counts(lines, truths, from_truth, forgiven, protocol.cldice_tolerance * diagonal)
-        )
-    return EdgeCounts(protocol, int(truths.sum()), *np.array(rows, np.int64).T.copy())
+    new = np.append(True, occurs[1 : protocol.thresholds] > 0)  # no pixel between two cuts: the same map again
+    cuts = 1 + np.flatnonzero(new)
+    ground = _Ground(truths, ignore, protocol)
+    together = max(1, _PIXELS_AT_ONCE // edges.size)
+    rows = [ground.count(level, cuts[first : first + together]) for first in range(0, cuts.size, together)]
+    return EdgeCounts(protocol, int(truths.sum()), *np.concatenate(rows)[np.cumsum(new) - 1].T.copy())
+
+
+class _Ground:
+    """What all cuts of an image are counted against: the truth, where it is near, and what is forgiven."""
+
+    def __init__(self, truths: NDArray[np.bool_], ignore: NDArray[np.bool_], protocol: EdgeProtocol) -> None:
+        diagonal = float(np.hypot(*ignore.shape))
+        self._truths = truths
+        self._tolerance = protocol.tolerance * diagonal
+        self._radius = protocol.cldice_tolerance * diagonal
+        self._in_truth = np.any([_distance_from(plane) <= self._radius for plane in truths], axis=0)
+        self._charged = _distance_from(ignore) > protocol.ignore_margin * diagonal
+
+    def count(self, level: NDArray[np.intp], cuts: NDArray[np.intp]) -> Counts:
+        """(len(cuts), 6): predicted, matched_predicted, matched_truth, skeleton, skeleton_hit, truth_hit of each cut.
+
+        The cuts lie one below the other in one tall map, further apart than any reach: thinned and matched in one go.
+        """
+        height, width = level.shape
+        step = height + 1 + int(max(self._tolerance, self._radius))
+        tall = np.zeros((len(cuts), step, width), np.bool_)
+        np.greater_equal(level, cuts[:, None, None], out=tall[:, :height])
+        lines = thin(tall.reshape(-1, width))
+        cut, pixel = np.divmod(np.flatnonzero(lines), step * width)
+        found = np.zeros((6, len(cuts)), np.int64)
+        matched = np.zeros(cut.size, np.bool_)
+        for plane in self._truths:
+            tall[:, :height] = plane
+            stacked = tall.reshape(-1, width)
+            owner, partner, in_reach = match_pixels(lines, stacked, self._tolerance)
+            if self._radius != self._tolerance:
+                in_reach = within_reach(stacked, lines, self._radius)[stacked]
+            matched |= owner != FREE
+            found[2] += (partner != FREE).reshape(len(cuts), -1).sum(1)  # each cut is asked for all true pixels
+            found[5] += in_reach.reshape(len(cuts), -1).sum(1)
+        hit, charged = self._in_truth.ravel()[pixel], self._charged.ravel()[pixel]
+        for row, chosen in ((0, matched | charged), (1, matched), (3, hit | charged), (4, hit)):
+            found[row] = np.bincount(cut[chosen], minlength=len(cuts))
+        return found.T
 
 
 def _checked(
@@ -300,32 +333,6 @@ def _checked(
 def _distance_from(plane: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(H, W) the distance in pixels to the nearest True; infinite where there is none."""
     return distance_transform_edt(~plane) if plane.any() else np.full(plane.shape, np.inf)
-
-
-def _matching_counts(
-    lines: NDArray[np.bool_], truths: NDArray[np.bool_], forgiven: NDArray[np.bool_], max_distance: float
-) -> list[int]:
-    """predicted, matched_predicted, matched_truth of one thinned map."""
-    matched = np.zeros_like(lines)
-    matched_truth = 0
-    for plane in truths:
-        of_lines, of_plane = match_edges(lines, plane, max_distance)
-        matched |= of_lines
-        matched_truth += int(of_plane.sum())
-    return [int((lines & (matched | ~forgiven)).sum()), int(matched.sum()), matched_truth]
-
-
-def _cldice_counts(
-    lines: NDArray[np.bool_],
-    truths: NDArray[np.bool_],
-    from_truth: list[NDArray[np.float64]],
-    forgiven: NDArray[np.bool_],
-    radius: float,
-) -> list[int]:
-    """skeleton, skeleton_hit, truth_hit of one thinned map."""
-    hit = lines & np.any([distance <= radius for distance in from_truth], axis=0)
-    truth_hit = sum(int(within_reach(plane, lines, radius).sum()) for plane in truths)
-    return [int((lines & (hit | ~forgiven)).sum()), int(hit.sum()), truth_hit]
 
 
 def _columns(counts: EdgeCounts) -> tuple[Counts, ...]:

@@ -4,11 +4,14 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
 
 from tracedge.errors import SettingsError
 
-_FREE = -1
+FREE = -1
+_AT_ONCE = 1 << 16  # places looked at together: few enough to stay in a cache
+
+Indices = NDArray[np.intp]
+Lists = tuple[Indices, Indices]  # where each list begins in the second array, and the lists end to end
 
 
 def match_edges(
@@ -21,7 +24,8 @@ def match_edges(
     that is the same number of pairs, and so the same precision and recall.
 
     A greedy pass pairs by increasing distance; what it leaves is mended by augmenting paths, all those of one breadth-
-    first forest at a time. About 15 ms for 5 000 pixels a side on 480 x 640.
+    first forest at a time. Maps further apart than ``max_distance`` do not touch each other's pairs, so several may be
+    asked as one, laid one below the other with rows of False between: the same pairs, in less time.
 
     Args:
         predicted: (H, W) bool, lines one pixel wide.
@@ -42,18 +46,32 @@ def match_edges(
     >>> int(matched.sum())
     9
     """
-    _check(predicted, truth, max_distance)
-    true_at, predicted_at = np.flatnonzero(truth), np.flatnonzero(predicted)
-    # 1. every pair in reach, nearest first, and a maximal pairing on the way
-    pairs, partner, owner = _greedy(true_at, predicted_at, predicted.shape, max_distance)
-    # 2. a maximal pairing holds at least half the pairs of a maximum one: mend the rest
-    if (partner == _FREE).any() and (owner == _FREE).any():
-        _augment(*_neighbour_lists(pairs, partner.size, owner.size), partner, owner)
-    # 3. back to maps
-    matched_predicted, matched_truth = np.zeros_like(predicted), np.zeros_like(truth)
-    matched_predicted.ravel()[predicted_at[owner != _FREE]] = True
-    matched_truth.ravel()[true_at[partner != _FREE]] = True
+    owner, partner, _ = match_pixels(predicted, truth, max_distance)
+    matched_predicted, matched_truth = predicted.copy(), truth.copy()
+    matched_predicted[predicted] = owner != FREE
+    matched_truth[truth] = partner != FREE
     return matched_predicted, matched_truth
+
+
+def match_pixels(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], max_distance: float
+) -> tuple[Indices, Indices, NDArray[np.bool_]]:
+    """The pairing of ``match_edges`` by numbers: pixels of each map are counted row by row, as ``map[map]`` lists them.
+
+    Returns:
+        For each predicted pixel the number of its true one, for each true pixel that of its predicted one, -1 where there
+        is none; and whether any predicted pixel lies in reach of each true one.
+    """
+    _check(predicted, truth, max_distance)
+    # 1. every pair in reach, and a maximal pairing, nearest first
+    true, near, place = _pairs(np.flatnonzero(truth), predicted, max_distance)
+    trues, predictions = int(np.count_nonzero(truth)), int(np.count_nonzero(predicted))
+    partner, owner = _greedy(true, near, place, trues, predictions)
+    # 2. a maximal pairing holds at least half the pairs of a maximum one: mend the rest
+    _augment(true, near, partner, owner)
+    in_reach = np.zeros(trues, np.bool_)
+    in_reach[true] = True
+    return owner, partner, in_reach
 
 
 def _check(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], max_distance: float) -> None:
@@ -93,91 +111,156 @@ def _disc(radius: float) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(inside, key=lambda offset: (offset[0] ** 2 + offset[1] ** 2, offset)))
 
 
-def _greedy(
-    true_at: NDArray[np.int64], predicted_at: NDArray[np.int64], shape: tuple[int, ...], max_distance: float
-) -> tuple[tuple[NDArray[np.int32], NDArray[np.int32]], NDArray[np.int32], NDArray[np.int32]]:
-    """All pairs (true, predicted) in reach, the partner of each true pixel and the owner of each predicted pixel.
+def _pairs(
+    true_at: Indices, predicted: NDArray[np.bool_], max_distance: float
+) -> tuple[Indices, Indices, NDArray[np.unsignedinteger]]:
+    """All pairs (true, predicted) in reach, by the numbers of their pixels, ascending; and their offsets' places in `_disc`.
 
-    One offset is one gather from an index image; an offset cannot give a pixel two partners, so no order is lost.
+    Args:
+        true_at: flat places of the true pixels.
+        predicted: (H, W) bool; its pixels are numbered row by row, as those of the truth.
+        max_distance: in pixels.
     """
-    margin, width = int(max_distance), shape[1]
+    height, width = predicted.shape
+    margin = int(max_distance)
     stride = width + margin  # one margin serves the right of a row and the left of the next
-    lookup = np.full((shape[0] + 2 * margin) * stride + 2 * margin, _FREE, np.int32)
+    padded = np.zeros((height + 2 * margin + 1, stride), np.bool_)
+    rows = padded.ravel()[margin * stride + margin :][: height * stride].reshape(height, stride)
+    rows[:, :width] = predicted
+    number = np.zeros(padded.size, np.int32)
+    number[np.flatnonzero(padded)] = np.arange(np.count_nonzero(predicted), dtype=np.int32)
+    from_true = (true_at // width + margin) * stride + true_at % width + margin
 
-    def padded(at: NDArray[np.int64]) -> NDArray[np.int64]:
-        return (at // width + margin) * stride + at % width + margin
-
-    lookup[padded(predicted_at)] = np.arange(predicted_at.size, dtype=np.int32)
-    from_true = padded(true_at)
-    partner = np.full(true_at.size, _FREE, np.int32)
-    owner = np.full(predicted_at.size, _FREE, np.int32)
-    pairs = []
-    for dy, dx in _disc(max_distance):
-        found = lookup[from_true + (dy * stride + dx)]
-        true = np.flatnonzero(found >= 0).astype(np.int32)
-        near = found[true]
-        pairs.append((true, near))
-        free = (partner[true] == _FREE) & (owner[near] == _FREE)
-        partner[true[free]] = near[free]
-        owner[near[free]] = true[free]
-    return (np.concatenate([t for t, _ in pairs]), np.concatenate([p for _, p in pairs])), partner, owner
-
-
-def _neighbour_lists(
-    pairs: tuple[NDArray[np.int32], NDArray[np.int32]], trues: int, predictions: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The predicted pixels in reach of each true pixel, as the start of each list and the lists end to end."""
-    table = coo_array((np.ones(pairs[0].size, bool), pairs), shape=(trues, predictions)).tocsr()
-    return table.indptr, table.indices
+    disc = _disc(max_distance)
+    in_order = sorted(range(len(disc)), key=disc.__getitem__)
+    shift = np.array([disc[place][0] * stride + disc[place][1] for place in in_order])
+    place_of = np.array(in_order, np.min_scalar_type(len(disc)))
+    true, near, place = [], [], []
+    step = max(1, _AT_ONCE // len(disc))
+    for first in range(0, true_at.size, step):
+        around = (from_true[first : first + step, None] + shift).ravel()
+        found = np.flatnonzero(padded.ravel().take(around))
+        true.append(first + found // len(disc))
+        near.append(number[around[found]])
+        place.append(place_of[found % len(disc)])
+    if not true:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp), place_of[:0]
+    return np.concatenate(true), np.concatenate(near).astype(np.intp), np.concatenate(place)
 
 
-def _augment(
-    start: NDArray[np.int32], near: NDArray[np.int32], partner: NDArray[np.int32], owner: NDArray[np.int32]
-) -> None:
-    """Grow the pairing in place to maximum cardinality.
+def _greedy(
+    true: Indices, near: Indices, place: NDArray[np.unsignedinteger], trues: int, predictions: int
+) -> tuple[Indices, Indices]:
+    """The partner of each true pixel and the owner of each predicted pixel, paired nearest first.
+
+    A pair that comes first for both of its pixels is taken, at whatever distance; then again among those that are left.
+    That is the pairing of going through all pairs in order, in a few rounds. Pairs of one offset share no pixel.
+    """
+    partner, owner = np.full(trues, FREE), np.full(predictions, FREE)
+    first_of_true, first_of_near = np.empty_like(partner), np.empty_like(owner)
+    order = np.argsort(place, kind="stable")
+    true, near = true[order], near[order]
+    while true.size:
+        turn = np.arange(true.size)
+        first_of_true[true[::-1]] = turn[::-1]  # of equal places the last write counts: the first pair
+        first_of_near[near[::-1]] = turn[::-1]
+        both = (first_of_true[true] == turn) & (first_of_near[near] == turn)
+        partner[true[both]], owner[near[both]] = near[both], true[both]
+        left = (partner[true] == FREE) & (owner[near] == FREE)
+        true, near = true[left], near[left]
+    return partner, owner
+
+
+def _augment(true: Indices, near: Indices, partner: Indices, owner: Indices) -> None:
+    """Grow the pairing in place to maximum cardinality; the pairs (true, near) ascend.
 
     Each round grows one tree of alternating paths from every free true pixel, all trees level by level, no predicted
-    pixel in two trees. Trees that end at a free predicted pixel are augmented together; they share no pixel. A round in
-    which no tree ends so has seen every alternating path, and by Berge's theorem the pairing is maximum.
+    pixel in two trees. Trees that end at a free predicted pixel are augmented together; they share no pixel. A true
+    pixel from which no alternating path leads to a free predicted one will never have such a path again and takes part
+    no more. When no free true pixel is left, by Berge's theorem the pairing is maximum.
     """
-    roots = np.flatnonzero((partner == _FREE) & (np.diff(start) > 0))
-    while roots.size:
-        parent, leaf = _grow_trees(start, near, owner, roots)
-        won = leaf[roots] != _FREE
-        if not won.any():
+    if not ((partner == FREE).any() and (owner == FREE).any()):
+        return
+    shift = int(partner.size).bit_length()
+    turned = np.sort(near << shift | true)  # the same pairs, ascending by their predicted pixel
+    start, start_of = _starts(true, partner.size), _starts(turned >> shift, owner.size)
+    true_of = turned & ((1 << shift) - 1)
+    hopeful = np.diff(start) > 0
+    while True:
+        hopeful = _hopeful(hopeful, (start, near), (start_of, true_of), partner, owner)
+        roots = np.flatnonzero(hopeful & (partner == FREE))
+        if not roots.size:
             return
-        end = leaf[roots[won]]
+        parent, leaf = _grow_trees((start, near), owner, hopeful, roots)
+        end = leaf[roots]
+        end = end[end != FREE]
         while end.size:  # walk all paths back to their roots, one pair of each at a time
-            true = parent[end]
-            before = partner[true]
-            partner[true], owner[end] = end, true
-            end = before[before != _FREE]
-        roots = roots[~won]
+            at = parent[end]
+            before = partner[at]
+            partner[at], owner[end] = end, at
+            end = before[before != FREE]
 
 
-def _grow_trees(
-    start: NDArray[np.int32], near: NDArray[np.int32], owner: NDArray[np.int32], roots: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _starts(ascending: Indices, count: int) -> Indices:
+    """(count + 1,) where the entries of each number begin in an ascending list of numbers."""
+    return np.concatenate([[0], np.cumsum(np.bincount(ascending, minlength=count))])
+
+
+def _listed(lists: Lists, of: Indices) -> tuple[Indices, Indices]:
+    """The lists of these numbers end to end, and how long each one is."""
+    start, entries = lists
+    begin = start[of]
+    counts = start[of + 1] - begin
+    ends = counts.cumsum()
+    if not ends.size:
+        return of, of
+    return entries[np.repeat(begin - ends + counts, counts) + np.arange(ends[-1])], counts
+
+
+def _hopeful(
+    before: NDArray[np.bool_], near: Lists, true_of: Lists, partner: Indices, owner: Indices
+) -> NDArray[np.bool_]:
+    """Of these true pixels those from which an alternating path leads to a free predicted one; found from its end.
+
+    Args:
+        before: (T,) bool; those that are left out have no such path.
+        near, true_of: the predicted pixels in reach of each true one, and the other way about.
+    """
+    members = np.flatnonzero(before)
+    reached, counts = _listed(near, members)
+    hopeful = np.zeros_like(before)
+    hopeful[np.repeat(members, counts)[owner[reached] == FREE]] = True
+    following, seen = partner[hopeful], np.empty_like(partner)
+    while True:
+        reached, _ = _listed(true_of, following[following != FREE])
+        reached = reached[before[reached] & ~hopeful[reached]]
+        if not reached.size:
+            return hopeful
+        hopeful[reached] = True
+        turn = np.arange(reached.size)
+        seen[reached] = turn
+        following = partner[reached[seen[reached] == turn]]  # each of them once
+
+
+def _grow_trees(near: Lists, owner: Indices, hopeful: NDArray[np.bool_], roots: Indices) -> tuple[Indices, Indices]:
     """The true pixel each predicted pixel was reached from, and the free predicted pixel each root's tree found."""
-    trues = start.size - 1
-    parent = np.full(owner.size, _FREE, np.int64)
-    leaf = np.full(trues, _FREE, np.int64)
-    root_of = np.full(trues, _FREE, np.int64)
+    trues = hopeful.size
+    parent = np.full(owner.size, FREE)
+    leaf = np.full(trues, FREE)
+    root_of = np.full(trues, FREE)
     root_of[roots] = roots
     frontier = roots
     while frontier.size:
-        counts = start[frontier + 1] - start[frontier]
-        first = np.cumsum(counts) - counts
-        reached = near[np.repeat(start[frontier] - first, counts) + np.arange(counts.sum())]
+        reached, counts = _listed(near, frontier)
         source = np.repeat(frontier, counts)
-        new = parent[reached] == _FREE
+        new = parent[reached] == FREE
         reached, source = reached[new], source[new]
         parent[reached] = source  # reached from two sides: the last write is the one that counts
         mine = parent[reached] == source
         reached, source = reached[mine], source[mine]
-        free = owner[reached] == _FREE
+        free = owner[reached] == FREE
         leaf[root_of[source[free]]] = reached[free]
         following = owner[reached[~free]]
         root_of[following] = root_of[source[~free]]
-        frontier = following[leaf[root_of[following]] == _FREE].astype(np.int64)
+        frontier = following[hopeful[following] & (leaf[root_of[following]] == FREE)]
     return parent, leaf

@@ -39,43 +39,65 @@ def thin(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     if mask.size == 0:
         return mask.copy()
-    words = _pack(mask)
-    while True:
-        before = words
-        for turn in (0, 4):  # the second pass is the first one turned by half a turn
-            x = _neighbours(words)
-            words = words & ~(_joins_one_piece(x) & _is_on_the_border(x) & ~_survives(x, turn))
-        if np.array_equal(words, before):
-            return _unpack(words, mask.shape[0])
+    padded = _pack(mask)
+    words, stride = padded.ravel(), padded.shape[1]
+    # A word need only be looked at again if one around it has changed since the last pass of the same kind.
+    at = before = np.flatnonzero(words)
+    turn = 0  # the second pass is the first one turned by half a turn
+    while at.size:
+        x = _neighbours(words, at, stride)
+        gone = words[at] & _joins_one_piece(x) & _is_on_the_border(x) & ~_survives(x, turn)
+        hit = gone != 0
+        changed = at[hit]
+        words[changed] ^= gone[hit]
+        at = _around(np.concatenate([changed, before]), words, stride)
+        before, turn = changed, 4 - turn
+    return _unpack(padded, mask.shape[1])
 
 
 def _pack(mask: NDArray[np.bool_]) -> Words:
-    """(H, W) bool -> (W, ceil(H / 64)) words: a word is a run of rows in one column, its lowest bit on top."""
+    """(H, W) bool -> (H + 2, ceil(W / 64) + 2) words, the first pixel in the lowest bit, a word of nothing all around."""
     height, width = mask.shape
-    columns = np.zeros((width, -(-height // _WORD) * _WORD), bool)
-    columns[:, :height] = mask.T
-    return np.packbits(columns, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+    count = -(-width // _WORD)
+    rows = np.zeros((height, count * _WORD // 8), np.uint8)
+    rows[:, : -(-width // 8)] = np.packbits(mask, axis=1, bitorder="little")
+    words = np.zeros((height + 2, count + 2), np.uint64)
+    words[1:-1, 1:-1] = rows.view("<u8")
+    return words
 
 
-def _unpack(words: Words, height: int) -> NDArray[np.bool_]:
-    columns = np.unpackbits(words.astype("<u8").view(np.uint8), axis=1, count=height, bitorder="little")
-    return np.ascontiguousarray(columns.T).astype(bool)
+def _unpack(words: Words, width: int) -> NDArray[np.bool_]:
+    rows = np.ascontiguousarray(words[1:-1, 1:-1]).astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(rows, axis=1, count=width, bitorder="little").view(np.bool_)
 
 
-def _neighbours(words: Words) -> list[Words]:
-    """x1..x8: for each pixel its neighbour to the east, north-east, north ... south-east; outside the map is False."""
-    above = words << _ONE
-    above[:, 1:] |= words[:, :-1] >> _LAST
-    below = words >> _ONE
-    below[:, :-1] |= words[:, 1:] << _LAST
+def _around(at: NDArray[np.intp], words: Words, stride: int) -> NDArray[np.intp]:
+    """The words at these places and the eight around each, but for those with no pixel left; ascending."""
+    near = np.zeros(words.size, np.bool_)
+    near[at] = True
+    wide = near.copy()
+    wide[1:] |= near[:-1]
+    wide[:-1] |= near[1:]
+    near[:] = wide
+    near[stride:] |= wide[:-stride]
+    near[:-stride] |= wide[stride:]
+    found = np.flatnonzero(near)
+    return found[words[found] != 0]
 
-    def east(of: Words) -> Words:
-        return np.concatenate([of[1:], np.zeros_like(of[:1])])
 
-    def west(of: Words) -> Words:
-        return np.concatenate([np.zeros_like(of[:1]), of[:-1]])
+def _neighbours(words: Words, at: NDArray[np.intp], stride: int) -> list[Words]:
+    """x1..x8 of the words at these places: for each pixel its neighbour to the east, north-east, north ... south-east."""
 
-    return [east(words), east(above), above, west(above), west(words), west(below), below, east(below)]
+    def row(shift: int) -> tuple[Words, Words, Words]:
+        """Western, same and eastern column of the row above (-stride), of this one or of that below."""
+        middle = words[at + shift]
+        west = (middle << _ONE) | (words[at + (shift - 1)] >> _LAST)
+        east = (middle >> _ONE) | (words[at + (shift + 1)] << _LAST)
+        return west, middle, east
+
+    (north_west, north, north_east), (west, _, east) = row(-stride), row(0)
+    south_west, south, south_east = row(stride)
+    return [east, north_east, north, north_west, west, south_west, south, south_east]
 
 
 def _joins_one_piece(x: list[Words]) -> Words:
