@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tracedge.datasets.coco_panoptic import read_panoptic
+from tracedge.datasets.coco_panoptic import categories_of, read_panoptic
 from tracedge.datasets.folder import FolderDataset, Sample, read_ignore, read_masks
-from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, Samples
+from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, PanopticSamples, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import read_coco_images
@@ -69,7 +69,7 @@ class LabelledFolder:
         reads = ((sample.image_path, partial(_instances, sample, classes.get(sample.stem))) for sample in dataset)
         return Samples([InstanceSample(photo, read, self.max_pixels) for photo, read in reads])
 
-    def panoptic(self) -> Samples[PanopticSample]:
+    def panoptic(self) -> PanopticSamples:
         """The segments of panoptic/.
 
         Raises:
@@ -83,13 +83,10 @@ class LabelledFolder:
         files = read_panoptic(path, folder, set(numbers.values()), max_pixels=self.max_pixels)
         missing = [stem for stem in stems if numbers.get(stem) not in files]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
+        known = [files[numbers[stem]] for stem in stems]
         photos = (self.root / "images" / name for name in self.names)
-        return Samples(
-            [
-                PanopticSample(photo, files[numbers[stem]].read, self.max_pixels)
-                for photo, stem in zip(photos, stems, strict=True)
-            ]
-        )
+        samples = (PanopticSample(photo, file.read, self.max_pixels) for photo, file in zip(photos, known, strict=True))
+        return PanopticSamples(list(samples), categories_of(known))
 
 
 def open_labelled(
