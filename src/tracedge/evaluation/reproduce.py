@@ -163,9 +163,18 @@ def _content(found: Plan, name: str, path: Path) -> object:
         row.edges is not None and row.edges.kind == "files" and row.edges.name == name.split("@")[0] for row in rows
     ):
         return FolderOfEdges(path).fingerprint()
+    if any(row.segments == name.split("@")[0] for row in rows):
+        places = [place for index, place in enumerate(found.places) if _scored_there(found, index, name, path)]
+        return {place.key: found.needs.maps(path, place).provenance for place in places}
     if any(row.proposals == f"files {name.split('@')[0]}" for row in rows):
         return found.needs.masks(path).provenance
     return path.name
+
+
+def _scored_there(found: Plan, index: int, name: str, path: Path) -> bool:
+    """Whether panoptic maps of --files are what a row is scored from in a place."""
+    key, segments = found.places[index].key, name.split("@")[0]
+    return found.request.file(segments, key) == path and any(row.segments == segments for row in found.rows(index))
 
 
 def _silent(done: int) -> None:

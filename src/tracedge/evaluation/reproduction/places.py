@@ -19,6 +19,10 @@ from tracedge.evaluation.reproduction.recipe import DATA
 from tracedge.evaluation.reproduction.request import Request
 
 _OF_EDGES = ("edges", "timesteps")
+_NO_SEGMENTS = (
+    "drawn scenes have no panoptic segments: --small has nothing to run but labelled folders of --data with panoptic.json, "
+    "and only rows whose maps are given by --files NAME=PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def _opened(request: Request, root: Path, key: str, split: str | None) -> Place:
 
 
 def _truth(request: Request, dataset: Dataset) -> SampleList[Any]:
+    if request.recipe.measure == "panoptic":
+        return dataset.panoptic()
     return dataset.edges() if request.recipe.measure in _OF_EDGES else dataset.instances()
 
 
@@ -115,6 +121,8 @@ def _selection(request: Request) -> Selection:
 
 def _scenes(request: Request) -> Place:
     """Scenes that no model was trained on, drawn into the output folder."""
+    if request.recipe.measure == "panoptic":
+        return Place("scenes", "drawn scenes", request.recipe.data[0], False, None, _NO_SEGMENTS, {})
     root, scale = request.output / f"scenes-{request.scale.scene_px}", request.scale
     for seed in range(UNSEEN_SEED, UNSEEN_SEED + scale.scenes):
         scene = draw_scene(seed, scale.scene_px)
