@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from dataset_roots import bsds, coco_2014, coco_2017, save_palette, save_photo, voc, voc_objects
+from dataset_roots import bsds, coco_2014, coco_2017, save, save_palette, save_photo, voc, voc_objects
 from panoptic_maps import CAT, CATEGORIES, SKY, panoptic
 from tracedge.categories import VOC_PANOPTIC, Category, by_id
 from tracedge.cli import app
@@ -182,3 +182,21 @@ def test_a_labelled_folder_is_found_by_names(tmp_path):
     Image.new("RGB", (4, 1)).save(root / "images" / "a.png")
     with pytest.raises(DataError, match=r"The truth of a\.png is 1 x 3 \(rows x columns\), but .* is 1 x 4"):
         evaluate_panoptic(labelled, {"same": find_predictions(pred, labelled)})
+
+
+def test_what_a_labelled_folder_ignores_is_void(tmp_path):
+    truth = panoptic([[1, 1, 2, 7]], {1: CAT, 2: SKY, 7: CAT})
+    found = panoptic([[1, 1, 1, 1]], {1: CAT})
+    root = tmp_path / "set"
+    save_photo(root / "images" / "a.png", truth.shape)
+    written(root / "panoptic.json", {"a": truth}, CATEGORIES)
+    pred = written(tmp_path / "pred.json", {"a": found}, CATEGORIES)
+    assert figures(root, pred)["pq"] == 0  # the IoU is 2 of 4
+    save(root / "ignore" / "a.png", np.array([[0, 0, 255, 255]], np.uint8))
+    report = figures(root, pred)
+    assert (report["pq"], report["classes"]) == (1.0, 1)
+    save(root / "ignore" / "a.png", np.array([[0, 0, 255]], np.uint8))
+    with pytest.raises(
+        DataError, match=r"ignore/a\.png is 1 x 3 \(rows x columns\), another size than .*panoptic/a\.png"
+    ):
+        raise run("--truth", root, "--pred", pred).exception
