@@ -1,4 +1,4 @@
-"""`tracedge evaluate panoptic`: the truth scores one, what differs costs what it should, and what does not fit is refused."""
+"""`tracedge evaluate panoptic` on COCO panoptic files: the truth scores one, what differs costs what it should."""
 
 import json
 from dataclasses import replace
@@ -12,9 +12,10 @@ from panoptic_maps import CAT, CATEGORIES, DOG, SKY, panoptic
 from tracedge.categories import COCO_PANOPTIC, Category
 from tracedge.cli import app
 from tracedge.errors import DataError, RunError, SettingsError
-from tracedge.evaluation.panoptic import evaluate_panoptic, panoptic_set, predicted_file
+from tracedge.evaluation.panoptic import evaluate_panoptic
+from tracedge.evaluation.panoptic_predictions import find_predictions
+from tracedge.evaluation.panoptic_sets import panoptic_set_of_file
 from tracedge.export.panoptic import write_panoptic
-from tracedge.export.panoptic_reader import read_panoptic
 from tracedge.panoptic_map import PanopticMap
 
 SCENE = panoptic([[1, 1, 2, 2], [3, 3, 3, 3]], {1: CAT, 2: DOG, 3: SKY})
@@ -43,29 +44,65 @@ def file(root, *maps, categories=CATEGORIES):
     return path
 
 
+def cells(result, name="prediction"):
+    """The cells of a row: PQ, SQ, RQ of all, of things and of stuff, and the number of classes; None for a dash."""
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.output.splitlines() if f"| {name} |" in line)
+    return [None if "-" in cell else float(cell) for cell in line.split("|")[3:-1]]
+
+
 def test_the_truth_scores_one_and_the_report_says_all(truth, tmp_path):
     result = run("--truth", truth.parent, "--pred", truth, "--json", tmp_path / "out" / "report.json")
-    assert result.exit_code == 0, result.output
+    assert cells(result) == [100] * 9 + [3]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert [report[f"{name}{group}"] for group in ("", "_things", "_stuff") for name in ("pq", "sq", "rq")] == [1.0] * 9
-    assert (report["classes"], report["classes_things"], report["images"], report["agnostic"]) == (3, 2, 2, False)
+    for figures in (report, report["rows"][0]):
+        assert [figures[f"{name}{group}"] for group in ("", "_things", "_stuff") for name in ("pq", "sq", "rq")] == [
+            1.0
+        ] * 9
+        assert (figures["classes"], figures["classes_things"], figures["images"], figures["agnostic"]) == (
+            3,
+            2,
+            2,
+            False,
+        )
     assert report["per_class"]["sky"] == {
         "id": 187, "isthing": False, "pq": 1.0, "sq": 1.0, "rq": 1.0, "matched": 2, "false_alarms": 0, "missed": 0
     }  # fmt: skip
-    assert report["provenance"]["predictions"] == str(truth)
-    assert (
-        "| 2 images | PQ | SQ | RQ | classes |\n| --- | ---: | ---: | ---: | ---: |\n| all | 100.0 |" in result.output
-    )
+    said = report["provenance"]
+    assert said["predictions"]["prediction"]["path"] == str(truth)
+    assert said["data"][str(truth.parent)]["images"] == 2
 
 
 def test_dogs_called_cats_cost_both_classes(truth, tmp_path):
     pred = file(tmp_path / "pred", renamed(SCENE, DOG, CAT), OTHER)
-    result = run("--truth", truth, "--pred", pred)
-    assert "| all | 55.6 | 66.7 | 55.6 | 3 |" in result.output
-    assert "| things | 33.3 | 50.0 | 33.3 | 2 |" in result.output
-    assert "| stuff | 100.0 | 100.0 | 100.0 | 1 |" in result.output
-    agnostic = run("--truth", truth, "--pred", pred, "--class-agnostic")
-    assert "| things | 100.0 | 100.0 | 100.0 | 1 |" in agnostic.output
+    found = cells(run("--truth", truth, "--pred", pred))
+    assert found == [55.6, 66.7, 55.6, 33.3, 50, 33.3, 100, 100, 100, 3]
+    assert cells(run("--truth", truth, "--pred", pred, "--class-agnostic"))[3:6] == [100] * 3
+
+
+def test_several_predictions_stand_in_one_table_in_the_order_given(truth, tmp_path):
+    worse = file(tmp_path / "worse", renamed(SCENE, DOG, CAT), OTHER)
+    named = ("--pred", f"ours={truth}", "--pred", f"theirs={worse.parent}")
+    result = run("--truth", truth, *named, "--json", tmp_path / "report.json")
+    assert (cells(result, "ours")[0], cells(result, "theirs")[0]) == (100, 55.6)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [(row["name"], row["pq"]) for row in report["rows"]] == [("ours", 1), ("theirs", pytest.approx(5 / 9))]
+    assert "pq" not in report
+
+
+def test_predictions_have_one_name_each(truth):
+    for pred, sentence in (
+        (["--pred", truth, "--pred", truth], "'prediction' twice: name each by --pred NAME=PATH"),
+        (["--pred", "a=x", "--pred", "a=y"], "'a' twice"),
+        (["--pred", "=x"], "takes PATH or NAME=PATH, got '=x'"),
+    ):
+        error = run("--truth", truth, *pred).exception
+        assert isinstance(error, SettingsError) and sentence in str(error)
+
+
+def test_a_path_may_have_an_equals_sign(truth, tmp_path):
+    pred = file(tmp_path / "a=b", SCENE, OTHER)
+    assert cells(run("--truth", truth, "--pred", pred))[0] == 100
 
 
 def test_an_image_without_prediction_is_refused_unless_it_counts_as_void(truth, tmp_path):
@@ -75,44 +112,71 @@ def test_an_image_without_prediction_is_refused_unless_it_counts_as_void(truth, 
     assert "has no map of 1 of the 2 images of the truth (2.jpg)" in str(result.exception)
     assert run("--truth", truth, "--pred", pred, "--limit", 1).exit_code == 0
     result = run("--truth", truth, "--pred", pred, "--missing-empty")
-    assert result.exit_code == 0, result.output
     assert "they count as void" in result.output
-    assert "| stuff | 66.7 | 100.0 | 66.7 | 1 |" in result.output
+    assert cells(result)[6:9] == [66.7, 100, 66.7]
+
+
+def test_the_images_are_chosen_by_id_name_and_number(truth, tmp_path):
+    (tmp_path / "ids.txt").write_text("2.jpg\n")
+    one = run("--truth", truth, "--pred", truth, "--ids", tmp_path / "ids.txt")
+    assert cells(one)[9] == 1 and "(1) | prediction" in one.output
+    assert cells(run("--truth", truth, "--pred", truth, "--sample", 1, "--sample-seed", 3))
+    error = run("--truth", truth, "--pred", truth, "--split", "val").exception
+    assert isinstance(error, SettingsError) and "--split is for a data set's folder" in str(error)
+
+
+def test_images_of_the_truth_without_annotation_are_no_part_of_it(truth):
+    content = json.loads(truth.read_text())
+    content["annotations"].pop()
+    truth.write_text(json.dumps(content))
+    assert panoptic_set_of_file(truth).names == ("1.jpg",)
 
 
 def test_categories_and_names_must_be_those_of_the_truth(truth, tmp_path):
-    labelled = panoptic_set(read_panoptic(truth))
-    others = (Category(1, "kitten", True), *CATEGORIES[1:])
-    with pytest.raises(
-        DataError, match=r"has Category\(id=1, name='kitten', isthing=True\), the truth Category\(id=1, name='cat'"
+    labelled = panoptic_set_of_file(truth)
+    for categories, sentence in (
+        ((Category(1, "kitten", True), *CATEGORIES[1:]), r"category 1 is 'kitten' \(thing\), but 'cat' \(thing\) in"),
+        ((*CATEGORIES, Category(3, "car", True)), r"category 3 is 'car' \(thing\), but unknown in the truth; use the"),
+        ((*CATEGORIES[:3], replace(CATEGORIES[3], isthing=True)), r"'sea' \(thing\), but 'sea' \(stuff\)"),
     ):
-        predicted_file(file(tmp_path / "names", SCENE, OTHER, categories=others), labelled)
-    with pytest.raises(DataError, match="the truth None: use the truth's categories"):
-        predicted_file(
-            file(tmp_path / "more", SCENE, OTHER, categories=(*CATEGORIES, Category(3, "car", True))), labelled
-        )
+        pred = file(tmp_path / "pred", SCENE, OTHER, categories=categories)
+        with pytest.raises(DataError, match=sentence):
+            find_predictions(pred, labelled)
     pred = tmp_path / "shifted" / "panoptic.json"
     write_panoptic(pred, [(1, "2.jpg", SCENE)], CATEGORIES)
     with pytest.raises(DataError, match=r"image 1 is 2\.jpg in .*, and 1\.jpg in the truth"):
-        predicted_file(pred, labelled)
+        find_predictions(pred, labelled)
 
 
 def test_a_map_of_another_size_fails_with_the_name_of_the_image(truth, tmp_path):
-    of_truth = read_panoptic(truth)
-    labelled = panoptic_set(of_truth)
-    pred = predicted_file(file(tmp_path / "pred", SCENE, SCENE), labelled, of_truth)
+    labelled = panoptic_set_of_file(truth)
+    pred = find_predictions(file(tmp_path / "pred", SCENE, SCENE), labelled)
     with pytest.raises(RunError, match=r"2\.jpg: DataError: .* is 2 x 4 \(rows x columns\), but the image is 1 x 3"):
-        evaluate_panoptic(labelled, pred)
+        evaluate_panoptic(labelled, {"pred": pred})
+
+
+def test_a_truth_that_is_not_as_its_file_says_is_refused(truth):
+    content = json.loads(truth.read_text())
+    content["images"][0]["height"] = 7
+    truth.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"1\.png is 2 x 4 \(rows x columns\), but .*panoptic\.json says 7 x 4"):
+        evaluate_panoptic(panoptic_set_of_file(truth), {"empty": lambda sample: PanopticMap.empty((2, 4))})
+    (truth.parent / "panoptic" / "2.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 images have no PNG of panoptic ids: 2\.png"):
+        panoptic_set_of_file(truth)
 
 
 def test_any_function_of_an_image_can_be_scored(truth):
     done = []
-    labelled = panoptic_set(read_panoptic(truth))
-    figures = evaluate_panoptic(
-        labelled, lambda sample: PanopticMap.empty(sample.truth.shape), on_image=lambda: done.append(1)
+    (row,) = evaluate_panoptic(
+        panoptic_set_of_file(truth),
+        {"nothing": lambda sample: PanopticMap.empty(sample.truth.shape)},
+        on_image=lambda: done.append(1),
     )
-    assert (figures.all.pq, figures.all.classes, len(done)) == (0.0, 3, 2)
-    assert [one.missed for one in figures.per_class] == [1, 1, 0, 2]
+    assert (row.figures.all.pq, row.figures.all.classes, len(done)) == (0.0, 3, 2)
+    assert [one.missed for one in row.figures.per_class] == [1, 1, 0, 2]
+    with pytest.raises(SettingsError, match="nothing to score"):
+        evaluate_panoptic(panoptic_set_of_file(truth), {})
 
 
 def test_coco_s_own_categories_are_a_truth_too(tmp_path):

@@ -230,12 +230,27 @@ def test_areas_of_the_file_are_not_believed_and_images_without_annotation_are_le
 
 
 def test_a_prediction_may_leave_images_and_categories_to_its_truth(tmp_path):
-    truth = read_panoptic(written(tmp_path / "truth"))
-
     def bare(content):
         for name in ("images", "categories", "info"):
             content.pop(name)
 
-    found = read_panoptic(written(tmp_path / "found", bare), truth)
+    path = written(tmp_path, bare)
+    with pytest.raises(DataError, match="a list of categories"):
+        read_panoptic(path)
+    found = read_panoptic(path, CATEGORIES)
     assert_equal(found.read(5), one())
-    assert (list(found.images), found.categories) == ([5, 8], CATEGORIES)
+    assert {number: image.file_name for number, image in found.images.items()} == {5: "a.png", 8: "sub/b.png"}
+    assert found.categories == CATEGORIES
+
+
+def test_what_maps_depend_on_is_their_json_and_their_pngs(tmp_path):
+    path = written(tmp_path)
+    found = read_panoptic(path)
+    before, other = found.content([5]), (tmp_path / "panoptic" / "sub" / "b.png")
+    other.write_bytes(b"another image")
+    assert found.content([5]) == before != found.content([5, 8])
+    path.write_text(path.read_text() + " ")
+    assert found.content([5]) != before
+    other.unlink()
+    with pytest.raises(DataError, match=r"b\.png cannot be read"):
+        found.content([8])

@@ -136,11 +136,6 @@ def test_what_is_absent_is_said_in_one_message_before_any_work(tmp_path: Path, m
     assert not (tmp_path / "out").exists()
 
 
-def test_panoptic_has_nothing_to_run_yet_and_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no row of panoptic can be run(.|\n)*tracedge panoptic(.|\n)*semantic masks"):
-        plan(tiny("panoptic", tmp_path))
-
-
 def test_edges_of_others_are_scored_where_they_are_given(tmp_path: Path, folder: Path) -> None:
     others = true_edges(folder, tmp_path / "hed")
     request = tiny("edge-quality", tmp_path / "out", data=(folder,), files={"hed@tiles": others})

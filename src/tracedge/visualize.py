@@ -16,6 +16,7 @@ from skimage.segmentation import find_boundaries
 from tracedge.errors import DataError, MissingExtraError
 from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
+from tracedge.panoptic_map import PanopticMap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ RGB = NDArray[np.uint8]
 EDGE_COLOUR = (255, 64, 32)
 FILL = 0.45
 SMALL_NUMBER = 9  # px
+BRIGHTNESS = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 GOLDEN = 0.6180339887  # turns of the colour circle by this part never come near each other soon
 
 
@@ -68,9 +70,35 @@ def instance_colours(count: int) -> RGB:
     return np.round(np.array([(0, 0, 0), *colours]) * 255).astype(np.uint8)
 
 
+def panoptic_overlay(image: RGB, panoptic: PanopticMap) -> RGB:
+    """The image with each segment in the colour of its category, a white line between segments: uint8 (H, W, 3).
+
+    The colours depend on the category ids alone, so that a truth and a prediction can be compared; stuff is paler, things of one
+    category take turns in brightness. Void is left grey.
+
+    Raises:
+        DataError: an image of another size than the map's.
+    """
+    if image.shape != (*panoptic.shape, 3) or image.dtype != np.uint8:
+        raise DataError(f"expected an image of uint8 {(*panoptic.shape, 3)}, got {image.dtype} {image.shape}.")
+    seen: dict[int, int] = {}
+    colours = [(0.0, 0.0, 0.0)]
+    for segment in panoptic.segments:
+        before = seen.get(segment.category_id, 0)
+        seen[segment.category_id] = before + 1
+        strong, bright = (0.9, 1 - 0.2 * (before % 3)) if segment.isthing else (0.45, 0.8)
+        colours.append(colorsys.hsv_to_rgb(segment.category_id * GOLDEN % 1, strong, bright))
+    places = panoptic.places()
+    grey = np.repeat((image @ np.array(BRIGHTNESS))[..., None], 3, axis=2)
+    filled = image * (1 - FILL) + 255 * np.array(colours)[places] * FILL
+    drawn = np.where(places[..., None] > 0, filled, grey).round().astype(np.uint8)
+    drawn[find_boundaries(places, mode="inner", background=0)] = 255
+    return drawn
+
+
 def _mean_brightness(pixels: RGB, labels: NDArray[np.uint16], count: int) -> NDArray[np.float64]:
     """(count,) mean brightness, 0 to 255, of the pixels (N, 3) of each label; 0 of labels without any."""
-    sums = np.bincount(labels, pixels @ np.array([0.299, 0.587, 0.114]), minlength=count)  # ITU-R BT.601
+    sums = np.bincount(labels, pixels @ np.array(BRIGHTNESS), minlength=count)
     return sums / np.maximum(np.bincount(labels, minlength=count), 1)
 
 

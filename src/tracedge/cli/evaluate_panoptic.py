@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,18 +12,34 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tracedge.atomic import atomic_path
+from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.evaluation_options import JsonFile, Limit, provenance
+from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from tracedge.evaluation.panoptic import PredictedFile
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tracedge.evaluation.panoptic_predictions import PanopticPredictions
+    from tracedge.evaluation.panoptic_sets import PanopticSet
 
 
 def panoptic(
-    truth: Annotated[Path, typer.Option(help="COCO panoptic: a .json with the folder of its name beside it, or DIR.")],
-    pred: Annotated[Path, typer.Option(help="What to score, of the same form; DIR has panoptic.json and panoptic/.")],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            help="The data set: a COCO or VOC 2012 root as unpacked, a folder with images/, panoptic/ and panoptic.json, or "
+            "a COCO panoptic .json (its PNGs in the folder of its name), or DIR with panoptic.json."
+        ),
+    ],
+    pred: Annotated[
+        list[str],
+        typer.Option(
+            help="What to score: PATH or NAME=PATH of a COCO panoptic .json, or DIR with panoptic.json; may be repeated."
+        ),
+    ],
     class_agnostic: Annotated[
         bool, typer.Option("--class-agnostic", help="All things are one class; stuff keeps its classes.")
     ] = False,
@@ -30,44 +47,108 @@ def panoptic(
         bool, typer.Option("--missing-empty", help="Images without prediction count as void everywhere.")
     ] = False,
     json_file: JsonFile = None,
+    report: ReportFolder = None,
     limit: Limit = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 1,
+    split: data.Split = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
     max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
     """Score panoptic maps: PQ, SQ and RQ of all classes, of things, of stuff, and of each class, by COCO's rules.
 
-    Every image of the truth must have a prediction, unless --missing-empty is given.
+    Predictions are found by image id, or by the photo's name where the truth has no ids (VOC, folders). Every image of the
+    truth must have one, unless --missing-empty is given.
     """
-    from tracedge.evaluation.panoptic import (
-        evaluate_panoptic,
-        panoptic_json,
-        panoptic_markdown,
-        panoptic_set,
-        predicted_file,
-    )
-    from tracedge.export.panoptic_reader import read_panoptic
+    from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.panoptic import classes_markdown, evaluate_panoptic, panoptic_json, panoptic_markdown
+    from tracedge.evaluation.panoptic_predictions import find_predictions
+    from tracedge.evaluation.report import write_report
+
+    if report is not None:
+        from tracedge.evaluation.panoptic_pictures import panoptic_pictures
 
     # 1. Everything is looked at before anything is computed.
-    of_truth = read_panoptic(truth, max_pixels=max_pixels)
-    labelled = panoptic_set(of_truth, limit)
-    found = predicted_file(pred, labelled, of_truth, max_pixels=max_pixels)
-    _refuse_missing(found, missing_empty)
-    # 2. One image after the other.
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    paths = _named(pred)
+    chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit, max_pixels)
+    labelled, said = _opened(truth, chosen)
+    found = {name: find_predictions(path, labelled, max_pixels=max_pixels) for name, path in paths.items()}
+    for predictions in found.values():
+        _refuse_missing(predictions, labelled, missing_empty)
+    settings: dict[str, object] = {"class_agnostic": class_agnostic, "missing_empty": missing_empty}
+    settings["data"] = {str(truth): said}
+    settings["predictions"] = {name: {"path": str(paths[name])} | each.provenance for name, each in found.items()}
+    settings |= provenance()
+    # 2. One image after the other; what is done is in the journal, should anything fail.
+    report_file = json_file or (report / "report.json" if report else None)
+    started = perf_counter()
+    with (
+        journal_beside(report_file, settings | {"images": list(labelled.names)}) as journal,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
         task = bar.add_task("scoring", total=len(labelled.names))
-        figures = evaluate_panoptic(labelled, found, agnostic=class_agnostic, on_image=partial(bar.advance, task))
-    typer.echo(panoptic_markdown(figures))
-    if json_file is not None:
-        settings = {"truth": str(truth), "predictions": str(pred), "missing_empty": missing_empty, "limit": limit}
-        with atomic_path(json_file) as temporary:
-            temporary.write_text(panoptic_json(figures, provenance() | settings), encoding="utf-8")
+        rows = evaluate_panoptic(
+            labelled,
+            found,
+            str(truth),
+            partial(bar.advance, task),
+            agnostic=class_agnostic,
+            workers=workers,
+            journal=journal,
+        )
+        text = panoptic_json(rows, settings, PREDICTION)
+        if json_file is not None:
+            with atomic_path(json_file) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        if report is not None:
+            pictures: list[tuple[str, NDArray[np.uint8]]] = list(
+                panoptic_pictures(labelled, found[rows[0].name], rows[0], journal)
+            )
+            tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
+            write_report(report, text, tables, settings, {"this run": perf_counter() - started}, pictures)
+    typer.echo(panoptic_markdown(rows))
 
 
-def _refuse_missing(found: PredictedFile, missing_empty: bool) -> None:
+def _named(pred: list[str]) -> dict[str, Path]:
+    """NAME=PATH each, each name once; a path alone is the prediction."""
+    found: dict[str, Path] = {}
+    for each in pred:
+        name, equals, path = each.partition("=")
+        if not equals or "/" in name:  # a path may have a = of its own
+            name, path = PREDICTION, each
+        if not name or not path:
+            raise SettingsError(f"--pred takes PATH or NAME=PATH, got {each!r}.")
+        if name in found:
+            raise SettingsError(f"--pred gives {name!r} twice: name each by --pred NAME=PATH.")
+        found[name] = Path(path)
+    return found
+
+
+def _opened(path: Path, chosen: data.DatasetOptions) -> tuple[PanopticSet, dict[str, object]]:
+    """A data set, or the truth of a COCO panoptic file without photos; and what is said of it in the report."""
+    from tracedge.datasets.layouts import provenance as data_provenance
+    from tracedge.evaluation.panoptic_sets import is_panoptic_file, panoptic_set, panoptic_set_of_file
+
+    if not is_panoptic_file(path):
+        dataset = chosen.open(path)
+        return panoptic_set(dataset.panoptic()), data_provenance(dataset)
+    if chosen.split is not None:
+        raise SettingsError(f"--split is for a data set's folder: {path} is a file, and its images are all one split.")
+    labelled = panoptic_set_of_file(path, chosen.selection, max_pixels=chosen.max_pixels)
+    said = {"layout": "COCO file", "split": None, "images": len(labelled.names)}
+    return labelled, said | chosen.selection.provenance
+
+
+def _refuse_missing(found: PanopticPredictions, labelled: PanopticSet, missing_empty: bool) -> None:
     """Refuse a file without a map of every image of the truth, unless those count as void; say how many these are."""
-    if not (missing := found.missing):
+    missing = [name for name in labelled.names if name not in found.ids]
+    if not missing:
         return
     listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    said = f"{found.found.path} has no map of {len(missing)} of the {len(found.labelled.names)} images of the truth ({listed})"
+    said = (
+        f"{found.found.path} has no map of {len(missing)} of the {len(labelled.names)} images of the truth ({listed})"
+    )
     if not missing_empty:
         raise SettingsError(f"{said}: add them, or count them as void by --missing-empty.")
     typer.echo(f"{said}: they count as void.", err=True)

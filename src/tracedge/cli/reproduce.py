@@ -39,7 +39,8 @@ def reproduce(
     files: Annotated[
         list[str] | None,
         typer.Option(
-            "--files", help="NAME=PATH or NAME@DATA=PATH: edges, masks or students of others; may be repeated."
+            "--files",
+            help="NAME=PATH or NAME@DATA=PATH: edges, masks, panoptic maps or students of others; may be repeated.",
         ),
     ] = None,
     image_ids: ImageIds = None,
@@ -118,7 +119,8 @@ def _list() -> None:
         for need in needs(found):
             typer.echo(f"    {need}")
     typer.echo(
-        "\n--small runs each of them (but panoptic) on drawn scenes with the mini model, which is in the package."
+        "\n--small runs each of them on drawn scenes with the mini model, which is in the package; "
+        "but panoptic, which has nothing to run without --files."
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, PanopticSample, Samples
+from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, PanopticSamples, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS
@@ -81,7 +81,7 @@ class BsdsDataset:
         """
         self._refuse("instances")
 
-    def panoptic(self) -> Samples[PanopticSample]:
+    def panoptic(self) -> PanopticSamples:
         """Refused: regions that people outlined have no categories.
 
         Raises:

@@ -20,8 +20,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracedge.datasets.coco_panoptic import PanopticFile, edges_of_panoptic, read_panoptic
-from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, InstanceTruth, PanopticSample, Samples
+from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, edges_of_panoptic, read_panoptic
+from tracedge.datasets.samples import (
+    EdgeSample,
+    EdgeTruth,
+    InstanceSample,
+    InstanceTruth,
+    PanopticSample,
+    PanopticSamples,
+    Samples,
+)
 from tracedge.datasets.selection import Selection, Wanted, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import CocoFile, CocoImage, read_coco, read_coco_images
@@ -86,13 +94,18 @@ class CocoDataset:
             [InstanceSample(photo, read, self.max_pixels) for photo, read in zip(self._paths, reads, strict=True)]
         )
 
-    def panoptic(self) -> Samples[PanopticSample]:
+    def panoptic(self) -> PanopticSamples:
         """The panoptic segments.
 
         Raises:
             DataError: an image without panoptic truth.
         """
-        return Samples([PanopticSample(photo, file.read, self.max_pixels) for photo, file in self._panoptic()])
+        found = list(self._panoptic())
+        return PanopticSamples(
+            [PanopticSample(photo, file.read, self.max_pixels) for photo, file in found],
+            categories_of(file for _, file in found),
+            tuple(image.id for image in self.images),
+        )
 
     @property
     def _paths(self) -> list[Path]:
@@ -110,7 +123,7 @@ class CocoDataset:
         missing = [image.file_name for image in self.images if image.id not in files]
         refuse_missing(missing, len(self.images), "panoptic truth", looked_in)
         pngs = [files[image.id].png for image in self.images]
-        _refuse_absent(pngs, "PNG of panoptic ids")
+        refuse_absent(pngs, "PNG of panoptic ids")
         return zip(self._paths, (files[image.id] for image in self.images), strict=True)
 
 
@@ -141,7 +154,7 @@ def open_coco(
         raise DataError(f"The images of {split} are not known: looked for {' and '.join(map(str, of_split))}.")
     images = read_coco_images(source, max_pixels=max_pixels)
     chosen = tuple(images[number] for number in choose_coco_ids(images, selection, f"{split} of {root}"))
-    _refuse_absent([photos / image.file_name for image in chosen], "photo")
+    refuse_absent([photos / image.file_name for image in chosen], "photo")
     return CocoDataset(root, split, selection, photos, chosen, max_pixels)
 
 
@@ -177,8 +190,18 @@ def instance_truth(file: CocoFile, image_id: int) -> InstanceTruth:
 
 def _number(wanted: Wanted) -> int | None:
     """The image id that a line of a list names; COCO's own file names say it, whatever number stands beside them."""
-    named = _OWN_NAME.fullmatch(wanted.stem)
-    return int(named.group(1)) if named else wanted.number
+    named = number_of(wanted.stem)
+    return wanted.number if named is None else named
+
+
+def number_of(stem: str) -> int | None:
+    """The image id that one of COCO's own file names says; None of any other name.
+
+    >>> number_of("COCO_val2014_000000000139"), number_of("000000000139"), number_of("cat")
+    (139, 139, None)
+    """
+    named = _OWN_NAME.fullmatch(stem)
+    return int(named.group(1)) if named else None
 
 
 def _checked_split(root: Path, split: str | None) -> str:
@@ -226,8 +249,12 @@ def _photo_folders(root: Path, split: str) -> list[Path]:
     return [root / split, root / "images" / split]
 
 
-def _refuse_absent(files: Sequence[Path], what: str) -> None:
-    """All files must be there; each folder is listed once, which on a network drive is much faster than 40,000 questions."""
+def refuse_absent(files: Sequence[Path], what: str) -> None:
+    """All files must be there; each folder is listed once, which on a network drive is much faster than 40,000 questions.
+
+    Raises:
+        DataError: some are not.
+    """
     folders = {file.parent for file in files}
     listed = {file for folder in folders if folder.is_dir() for file in folder.iterdir()}
     missing = [file.name for file in files if file not in listed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,22 @@ def read_panoptic(
             raise DataError(f"{path}, image {number}: {error}") from error
         found[number] = PanopticFile(folder / name, segments, known, max_pixels)
     return found
+
+
+def categories_of(files: Iterable[PanopticFile]) -> tuple[Category, ...]:
+    """The categories of the data set that these are of.
+
+    Raises:
+        DataError: they are of data sets with different ones.
+    """
+    found: Mapping[int, Category] | None = None
+    for file in files:
+        if file.categories is found:
+            continue
+        if found is not None and file.categories != found:
+            raise DataError(f"{file.png} is of other categories than the images before it: give one data set.")
+        found = file.categories
+    return tuple((found or {}).values())
 
 
 def edges_of_panoptic(truth: PanopticTruth, *, void_edges: bool = False, crowd_edges: bool = False) -> EdgeTruth:

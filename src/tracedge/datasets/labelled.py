@@ -8,20 +8,23 @@ root/panoptic.json      a COCO panoptic file about panoptic/
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tracedge.datasets.coco_panoptic import read_panoptic
+from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, read_panoptic
 from tracedge.datasets.folder import FolderDataset, Sample, read_ignore, read_masks
-from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, Samples
+from tracedge.datasets.panoptic_truth import PanopticTruth
+from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, PanopticSamples, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import read_coco_images
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
+from tracedge.panoptic_map import VOID, PanopticMap
 
 LOOKED_FOR = "labelled folder: images/, and masks/ or panoptic/"
 CLASSES = "instances.json"
@@ -69,8 +72,8 @@ class LabelledFolder:
         reads = ((sample.image_path, partial(_instances, sample, classes.get(sample.stem))) for sample in dataset)
         return Samples([InstanceSample(photo, read, self.max_pixels) for photo, read in reads])
 
-    def panoptic(self) -> Samples[PanopticSample]:
-        """The segments of panoptic/.
+    def panoptic(self) -> PanopticSamples:
+        """The segments of panoptic/; what ignore/ marks is void.
 
         Raises:
             DataError: no panoptic/ or panoptic.json, or an image that these do not have.
@@ -83,13 +86,12 @@ class LabelledFolder:
         files = read_panoptic(path, folder, set(numbers.values()), max_pixels=self.max_pixels)
         missing = [stem for stem in stems if numbers.get(stem) not in files]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
-        photos = (self.root / "images" / name for name in self.names)
-        return Samples(
-            [
-                PanopticSample(photo, files[numbers[stem]].read, self.max_pixels)
-                for photo, stem in zip(photos, stems, strict=True)
-            ]
-        )
+        known = [files[numbers[stem]] for stem in stems]
+        samples = [
+            PanopticSample(sample.image_path, partial(_panoptic, file, sample.ignore_path), self.max_pixels)
+            for sample, file in zip(self.edges(), known, strict=True)
+        ]
+        return PanopticSamples(samples, categories_of(known))
 
 
 def open_labelled(
@@ -116,13 +118,32 @@ def is_labelled(root: Path) -> bool:
 def _instances(sample: Sample, known: dict[int, object] | None) -> InstanceTruth:
     """Without the photo, which the sample around it reads and compares with."""
     labels = read_masks(sample.labels_path)
-    ignore = np.zeros(labels.shape, bool) if sample.ignore_path is None else read_ignore(sample.ignore_path)
-    if ignore.shape != labels.shape:
-        got = " x ".join(map(str, ignore.shape))
-        raise DataError(f"{sample.ignore_path} is {got} (rows x columns), another size than {sample.labels_path}.")
+    ignore = np.zeros(labels.shape, bool)
+    if sample.ignore_path is not None:
+        ignore = _ignore(sample.ignore_path, labels.shape, sample.labels_path)
     present = np.unique(labels[labels > 0]).tolist()
     of_objects = tuple(known.get(label) for label in present) if known is not None else None
     return InstanceTruth(Instances.from_labels(labels), of_objects, ignore)
+
+
+def _panoptic(file: PanopticFile, ignore_path: Path | None) -> PanopticTruth:
+    """The segments of what is not ignored; those that are ignored altogether are left out."""
+    truth = file.read()
+    if ignore_path is None:
+        return truth
+    ids = np.where(_ignore(ignore_path, truth.shape, file.png), VOID, truth.map.ids)
+    left = set(np.unique(ids).tolist())
+    segments = (replace(segment, area=None) for segment in truth.map.segments if segment.id in left)
+    return PanopticTruth(PanopticMap(ids, tuple(segments)), truth.categories)
+
+
+def _ignore(path: Path, image_hw: tuple[int, ...], beside: Path) -> NDArray[np.bool_]:
+    """Where nothing is known, bool (H, W)."""
+    ignore = read_ignore(path)
+    if ignore.shape != image_hw:
+        got = " x ".join(map(str, ignore.shape))
+        raise DataError(f"{path} is {got} (rows x columns), another size than {beside}.")
+    return ignore
 
 
 def _classes(path: Path) -> dict[str, dict[int, object]]:

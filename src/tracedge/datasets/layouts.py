@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from tracedge.datasets import bsds, coco, labelled, voc
 from tracedge.datasets.folder import Sample as FolderSample
-from tracedge.datasets.samples import EdgeSample, InstanceSample, PanopticSample
+from tracedge.datasets.samples import EdgeSample, InstanceSample, PanopticSamples
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS
@@ -44,7 +44,7 @@ class Dataset(Protocol):
         self, *, void_edges: bool = False, crowd_edges: bool = False
     ) -> SampleList[EdgeSample] | SampleList[FolderSample]: ...
     def instances(self) -> SampleList[InstanceSample]: ...
-    def panoptic(self) -> SampleList[PanopticSample]: ...
+    def panoptic(self) -> PanopticSamples: ...
 
 
 def open_dataset(

@@ -15,6 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tracedge.categories import Category
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS, load_image
@@ -157,3 +158,14 @@ class Samples(Generic[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         return (replace(sample) for sample in self._samples)
+
+
+@dataclass(frozen=True)
+class PanopticSamples(Samples[PanopticSample]):
+    """The same with what predictions are held against before anything is read.
+
+    categories: of the data set. numbers: the image id of each sample; None where images have no number of their own.
+    """
+
+    categories: tuple[Category, ...]
+    numbers: tuple[int, ...] | None = None

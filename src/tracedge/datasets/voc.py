@@ -22,7 +22,15 @@ from scipy.ndimage import distance_transform_edt
 
 from tracedge.categories import VOC_PANOPTIC, by_id
 from tracedge.datasets.panoptic_truth import PanopticTruth
-from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, InstanceTruth, PanopticSample, Samples
+from tracedge.datasets.samples import (
+    EdgeSample,
+    EdgeTruth,
+    InstanceSample,
+    InstanceTruth,
+    PanopticSample,
+    PanopticSamples,
+    Samples,
+)
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.png import read_grey
@@ -112,9 +120,10 @@ class VocDataset:
         """The objects, their class ids, and void as what is ignored."""
         return Samples([InstanceSample(photo, partial(_instances, of), self.max_pixels) for photo, of in self._files()])
 
-    def panoptic(self) -> Samples[PanopticSample]:
+    def panoptic(self) -> PanopticSamples:
         """20 things, and background as the one kind of stuff; void is 0."""
-        return Samples([PanopticSample(photo, partial(_panoptic, of), self.max_pixels) for photo, of in self._files()])
+        samples = [PanopticSample(photo, partial(_panoptic, of), self.max_pixels) for photo, of in self._files()]
+        return PanopticSamples(samples, VOC_PANOPTIC)
 
     def _files(self) -> list[tuple[Path, _Files]]:
         return [(_photo(self.root, stem), _files(self.root, stem, self.max_pixels)) for stem in self.stems]

@@ -1,131 +1,167 @@
-"""Panoptic quality of predictions on a data set, whatever the truth is read from."""
+"""Panoptic quality of several predictions side by side on one data set, each image's truth read once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, dataclass, replace
+from functools import partial
+from typing import Any
 
-from tracedge.categories import Category, by_id
-from tracedge.errors import DataError, RunError
-from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
-from tracedge.images import MAX_PIXELS
-from tracedge.metrics.panoptic import PanopticFigures, PanopticScores, Quality
+from tracedge.categories import Category
+from tracedge.errors import RunError, SettingsError
+from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.panoptic_sets import LabelledPanoptic, PanopticSet
+from tracedge.evaluation.processes import in_order
+from tracedge.metrics.panoptic import ClassCounts, PanopticCounts, PanopticFigures, PanopticScores, image_quality
 from tracedge.panoptic_map import PanopticMap
 
+Predictor = Callable[[LabelledPanoptic], PanopticMap]
+"""An image -> the map that is scored against its truth; `PanopticPredictions` is one."""
+
 
 @dataclass(frozen=True)
-class PanopticSample:
-    """One image's truth. image_id: as predictions name it, in COCO's way; name: of the photo, relative, with its suffix."""
+class PanopticRow:
+    """One predictor's line of the table; truth names the data set."""
 
-    image_id: int
     name: str
-    truth: PanopticMap
-
-
-@dataclass(frozen=True)
-class PanopticSet:
-    """A data set: image id -> name, and the categories, known before anything is read; and each image, read once."""
-
-    names: Mapping[int, str]
-    categories: tuple[Category, ...]
-    samples: Iterator[PanopticSample]
-
-
-Predictor = Callable[[PanopticSample], PanopticMap]
-"""An image -> the map that is scored against its truth."""
-
-
-def panoptic_set(truth: PanopticFile, limit: int | None = None) -> PanopticSet:
-    """The images of a panoptic file, in its order, the first so many of them."""
-    images = list(truth.images.values())[:limit]
-
-    def samples() -> Iterator[PanopticSample]:
-        for image in images:
-            yield PanopticSample(image.id, image.file_name, truth.read(image.id))
-
-    return PanopticSet({image.id: image.file_name for image in images}, truth.categories, samples())
-
-
-@dataclass(frozen=True)
-class PredictedFile:
-    """A file of predictions, which fits the categories and images of its truth.
-
-    Raises:
-        DataError: a category that the truth has not, or of another name or kind there; an image of another name there.
-    """
-
-    found: PanopticFile
-    labelled: PanopticSet
-
-    def __post_init__(self) -> None:
-        known = by_id(self.labelled.categories)
-        for category in self.found.categories:
-            if (there := known.get(category.id)) != category:
-                raise DataError(
-                    f"{self.found.path} has {category}, the truth {there}: use the truth's categories, or leave them out."
-                )
-        for number, image in self.found.images.items():
-            name = self.labelled.names.get(number, image.file_name)
-            if _stem(name) != _stem(image.file_name):
-                raise DataError(f"image {number} is {image.file_name} in {self.found.path}, and {name} in the truth.")
-
-    @property
-    def missing(self) -> list[str]:
-        """The names of those images of the truth that have no prediction."""
-        return [name for number, name in self.labelled.names.items() if number not in self.found.images]
-
-    def __call__(self, sample: PanopticSample) -> PanopticMap:
-        """Its map; nothing but void where the file has none."""
-        if sample.image_id not in self.found.images:
-            return PanopticMap.empty(sample.truth.shape)
-        return self.found.read(sample.image_id, sample.truth.shape)
-
-
-def predicted_file(
-    path: Path, labelled: PanopticSet, truth: PanopticFile | None = None, *, max_pixels: int = MAX_PIXELS
-) -> PredictedFile:
-    """The predictions of a file or folder; see `read_panoptic` for what a prediction may take from its truth."""
-    return PredictedFile(read_panoptic(path, truth, max_pixels=max_pixels), labelled)
+    truth: str
+    figures: PanopticFigures
 
 
 def evaluate_panoptic(
-    labelled: PanopticSet, predict: Predictor, *, agnostic: bool = False, on_image: Callable[[], None] | None = None
-) -> PanopticFigures:
-    """Score a predictor on all images of a data set.
+    labelled: PanopticSet,
+    predictors: Mapping[str, Predictor],
+    truth: str = "",
+    on_image: Callable[[], None] | None = None,
+    *,
+    agnostic: bool = False,
+    workers: int = 1,
+    journal: Journal | None = None,
+) -> list[PanopticRow]:
+    """Score every predictor on the same images; one row each, in the order of `predictors`.
+
+    Args:
+        labelled: the data set.
+        predictors: name -> image to map; with several workers they must be picklable.
+        truth: the name of the data set, in the rows and in the journal.
+        on_image: called after each image.
+        agnostic: count all things as one class.
+        workers: processes; see `tracedge.evaluation.processes.in_order`.
+        journal: what an interrupted evaluation has counted, and where this one writes what it counts.
 
     Raises:
-        RunError: an image that cannot be read or predicted, or a map of another size; the message names the image.
-        DataError: no image at all.
+        SettingsError: no predictor.
+        RunError: an image that cannot be predicted, or a map of another size; the message names the image.
+        DataError: a truth that cannot be read, or no image at all.
     """
-    scores = PanopticScores(labelled.categories, agnostic=agnostic)
-    for sample in labelled.samples:
-        try:
-            scores.update(predict(sample), sample.truth)
-        except Exception as error:
-            raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
+    if not predictors:
+        raise SettingsError("There is nothing to score: give at least one predictor.")
+    journal = journal or Journal(None, {})
+    new = [name for name in labelled.names if journal.get(truth, name) is None]
+    for _ in range(len(labelled.names) - len(new)):
         if on_image is not None:
             on_image()
-    return scores.compute()
+    jobs = (replace(sample, image=None) for sample in labelled.read(frozenset(new)))  # a photo need not travel
+    prepare = partial(_prepare, predictors, labelled.categories, agnostic)
+    for name, counts in in_order(_scored, jobs, workers, prepare):
+        journal.put({predictor: _as_json(image) for predictor, image in counts.items()}, truth, name)
+        if on_image is not None:
+            on_image()
+    scores = {name: PanopticScores(labelled.categories, agnostic=agnostic) for name in predictors}
+    for _, counts in journal.items(truth):
+        for name, total in scores.items():
+            total.add(_from_json(counts[name], agnostic))
+    return [PanopticRow(name, truth, found.compute()) for name, found in scores.items()]
 
 
-def panoptic_markdown(figures: PanopticFigures) -> str:
-    """All, things and stuff as a Markdown table, in per cent; what has nothing to score is a dash."""
-    lines = [f"| {figures.images} images | PQ | SQ | RQ | classes |", "| --- | ---: | ---: | ---: | ---: |"]
-    groups = {"all": figures.all, "things": figures.things, "stuff": figures.stuff}
-    lines += [f"| {name} | {_cells(group)} | {group.classes} |" for name, group in groups.items()]
+def image_scores(journal: Journal, row: PanopticRow) -> dict[str, float]:
+    """PQ of each image with all its segments as of one class (`image_quality`), by its name: of a predictor on its data."""
+    scores = {}
+    for (name,), counts in journal.items(row.truth):
+        if (value := image_quality(_from_json(counts[row.name], row.figures.agnostic))) is not None:
+            scores[name] = value
+    return scores
+
+
+def panoptic_markdown(rows: Iterable[PanopticRow]) -> str:
+    """The rows as a Markdown table, in per cent; what has nothing to score is a dash."""
+    groups = ("", " things", " stuff")
+    columns = [f"{name}{group}" for group in groups for name in ("PQ", "SQ", "RQ")]
+    lines = [f"| data (images) | segments | {' | '.join(columns)} | classes |", "| --- | --- " + "| ---: " * 10 + "|"]
+    for row in rows:
+        found = row.figures
+        cells = [
+            _cell(value) for group in (found.all, found.things, found.stuff) for value in (group.pq, group.sq, group.rq)
+        ]
+        lines.append(f"| {row.truth} ({found.images}) | {row.name} | {' | '.join(cells)} | {found.all.classes} |")
     return "\n".join(lines) + "\n"
 
 
-def panoptic_json(figures: PanopticFigures, provenance: Mapping[str, object]) -> str:
-    """The figures as JSON text: pq, sq, rq on top, the same with _things and _stuff, per_class, and the provenance."""
-    return json.dumps(figures.as_dict() | {"provenance": dict(provenance)}, indent=2, sort_keys=True) + "\n"
+def classes_markdown(rows: Iterable[PanopticRow]) -> str:
+    """Each class that any row has, in ascending order of the ids: PQ, SQ and RQ of each row, in per cent."""
+    rows = list(rows)
+    columns = [f"{name}, {row.name}" for row in rows for name in ("PQ", "SQ", "RQ")]
+    lines = [f"| class | kind | {' | '.join(columns)} |", "| --- | --- " + "| ---: " * len(columns) + "|"]
+    for same in zip(*(row.figures.per_class for row in rows), strict=True):
+        if all(one.pq is None for one in same):
+            continue
+        cells = [_cell(value) for one in same for value in (one.pq, one.sq, one.rq)]
+        category = same[0].category
+        lines.append(f"| {category.name} | {'thing' if category.isthing else 'stuff'} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
-def _cells(group: Quality) -> str:
-    return " | ".join("-" if value is None else f"{100 * value:.1f}" for value in (group.pq, group.sq, group.rq))
+def panoptic_json(rows: Iterable[PanopticRow], provenance: Mapping[str, object], headline: str | None = None) -> str:
+    """The rows as JSON text, with per_class; the figures of the row named `headline` also stand on top."""
+    rows = list(rows)
+    report: dict[str, object] = {
+        "rows": [{"name": row.name, "truth": row.truth, **row.figures.as_dict()} for row in rows],
+        "provenance": dict(provenance),
+    }
+    if headline is not None and (first := next((row for row in rows if row.name == headline), None)) is not None:
+        report |= first.figures.as_dict()
+    return json.dumps(report, indent=2, sort_keys=True) + "\n"
 
 
-def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+@dataclass(frozen=True)
+class _Scorer:
+    predictors: Mapping[str, Predictor]
+    categories: tuple[Category, ...]
+    agnostic: bool
+
+    def __call__(self, sample: LabelledPanoptic) -> dict[str, PanopticCounts]:
+        counts = {}
+        for name, predict in self.predictors.items():
+            scores = PanopticScores(self.categories, agnostic=self.agnostic)
+            counts[name] = scores.update(predict(sample), sample.truth)
+        return counts
+
+
+_scorer: _Scorer | None = None  # of this process
+
+
+def _prepare(predictors: Mapping[str, Predictor], categories: tuple[Category, ...], agnostic: bool) -> None:
+    global _scorer
+    _scorer = _Scorer(predictors, categories, agnostic)
+
+
+def _scored(sample: LabelledPanoptic) -> tuple[str, dict[str, PanopticCounts]]:
+    assert _scorer is not None
+    try:
+        return sample.name, _scorer(sample)
+    except Exception as error:
+        raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
+
+
+def _as_json(counts: PanopticCounts) -> dict[str, list[int]]:
+    """Category id -> matches, false alarms, misses, and the sum of IoUs times 2^53, whole numbers all."""
+    return {str(number): list(astuple(one)) for number, one in counts.classes.items()}
+
+
+def _from_json(plain: Mapping[str, Any], agnostic: bool) -> PanopticCounts:
+    return PanopticCounts({int(number): ClassCounts(*values) for number, values in plain.items()}, agnostic)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

@@ -176,7 +176,17 @@ def _content(found: Plan, name: str, path: Path) -> object:
     edges = (row.edges for row in found.request.recipe.rows if row.edges is not None)
     if any(source.kind == "files" and source.name == name.split("@")[0] for source in edges):
         return FolderOfEdges(path).fingerprint()
+    rows = found.request.recipe.rows
+    if any(row.segments == name.split("@")[0] for row in rows):
+        places = [place for index, place in enumerate(found.places) if _scored_there(found, index, name, path)]
+        return {place.key: found.needs.maps(path, place).provenance for place in places}
     return found.needs.masks(path).provenance
+
+
+def _scored_there(found: Plan, index: int, name: str, path: Path) -> bool:
+    """Whether panoptic maps of --files are what a row is scored from in a place."""
+    key, segments = found.places[index].key, name.split("@")[0]
+    return found.request.file(segments, key) == path and any(row.segments == segments for row in found.rows(index))
 
 
 def _silent(done: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,20 @@ class PanopticFile:
         """How many annotated images there are."""
         return len(self.images)
 
+    def content(self, image_ids: Iterable[int]) -> str:
+        """What the maps of these images depend on: 16 hex digits of the SHA-256 of the JSON and of their PNGs.
+
+        Raises:
+            DataError: a file that cannot be read any more.
+        """
+        digest = hashlib.sha256()
+        for file in (self.path, *(self._annotations[number][0] for number in image_ids)):
+            try:
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+            except OSError as error:
+                raise DataError(f"{file} cannot be read: {error}.") from error
+        return digest.hexdigest()[:16]
+
     def read(self, image_id: int, image_hw: Size | None = None) -> PanopticMap:
         """The map of an image. Areas are counted, whatever the file says.
 
@@ -68,13 +83,14 @@ class PanopticFile:
 
 
 def read_panoptic(
-    path: str | os.PathLike[str], truth: PanopticFile | None = None, *, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str], categories: Sequence[Category] | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> PanopticFile:
     """Read a panoptic JSON, or the `panoptic.json` of a folder. Its PNGs are in the folder that is named after it.
 
     Args:
         path: the .json, or a folder with panoptic.json.
-        truth: of a prediction: where the file itself names no images or no categories, they are this one's.
+        categories: of a prediction: those of its truth, which hold where the file itself names none. A prediction may also leave
+            its images out; they are then named after their PNGs.
         max_pixels: the largest H * W accepted of an image.
 
     Raises:
@@ -89,15 +105,16 @@ def read_panoptic(
     try:
         annotations = list_of(content, "annotations")
         assert isinstance(content, dict)  # list_of asks for it
-        categories = _categories(content) if "categories" in content or truth is None else truth.categories
-        images = images_of(content, max_pixels) if "images" in content or truth is None else dict(truth.images)
-        found = _annotations(annotations, images, by_id(categories), folder)
+        known = tuple(categories) if categories is not None and "categories" not in content else _categories(content)
+        named = "images" in content or categories is None
+        images = images_of(content, max_pixels) if named else _images_of(annotations)
+        found = _annotations(annotations, images, by_id(known), folder)
     except DataError as error:
         raise DataError(f"{path} is no panoptic file: {error}") from error
     info = content.get("info")
     settings = info.get("settings") if isinstance(info, dict) else None
     annotated = {number: image for number, image in images.items() if number in found}
-    return PanopticFile(path, annotated, categories, settings if isinstance(settings, dict) else {}, max_pixels, found)
+    return PanopticFile(path, annotated, known, settings if isinstance(settings, dict) else {}, max_pixels, found)
 
 
 def _categories(content: Mapping[str, Any]) -> tuple[Category, ...]:
@@ -114,6 +131,17 @@ def _categories(content: Mapping[str, Any]) -> tuple[Category, ...]:
         found.append(Category(number, entry["name"], isthing))
     by_id(found)
     return tuple(found)
+
+
+def _images_of(annotations: list[Any]) -> dict[int, CocoImage]:
+    """The images of a prediction that lists none: one an annotation, under the name of its PNG."""
+    found = {}
+    for place, entry in enumerate(annotations, start=1):
+        name = f"annotation {place} of the list"
+        check_keys(entry, name, ("image_id", "file_name"))
+        number = whole(entry, "image_id", name)
+        found[number] = CocoImage(number, checked_file_name(entry["file_name"]), None)
+    return found
 
 
 def _annotations(

@@ -122,7 +122,7 @@ class PanopticScores:
     >>> from tracedge.panoptic_map import Segment
     >>> cat = PanopticMap(np.array([[5, 5, 0]]), (Segment(5, 17, isthing=True),))
     >>> scores = PanopticScores(COCO_PANOPTIC)
-    >>> scores.update(cat, cat)
+    >>> counts = scores.update(cat, cat)
     >>> scores.compute().all
     Quality(pq=1.0, sq=1.0, rq=1.0, classes=1)
     """
@@ -138,8 +138,8 @@ class PanopticScores:
             self._counted = by_id([ANY_THING, *stuff])
         self._sums: dict[int, ClassCounts] = {}
 
-    def update(self, found: PanopticMap, truth: PanopticMap) -> None:
-        """Score one image and add it; arguments as in `score_image`.
+    def update(self, found: PanopticMap, truth: PanopticMap) -> PanopticCounts:
+        """Score one image, add it, and give back what was added; arguments as in `score_image`.
 
         Raises:
             DataError: maps of different sizes, or a segment whose category is not known, or is no thing where it says it is one.
@@ -153,7 +153,9 @@ class PanopticScores:
                         f"the segment {segment.id} has category {segment.category_id} (thing: {segment.isthing}), "
                         f"which is {said}."
                     )
-        self.add(score_image(found, truth, agnostic=self.agnostic))
+        counts = score_image(found, truth, agnostic=self.agnostic)
+        self.add(counts)
+        return counts
 
     def add(self, counts: PanopticCounts) -> None:
         """Add one image that was scored elsewhere, in another process for instance.
@@ -287,6 +289,19 @@ def score_image(found: PanopticMap, truth: PanopticMap, *, agnostic: bool = Fals
         if one.any:
             counts[number] = one
     return PanopticCounts(counts, agnostic)
+
+
+def image_quality(counts: PanopticCounts) -> float | None:
+    """How well one image went: PQ of all its segments as if they were of one class, None of an image without any.
+
+    It ranks images; the score of a data set is no mean of it.
+
+    >>> image_quality(PanopticCounts({1: ClassCounts(1, 1, 0, 3 << 51), 2: ClassCounts(0, 0, 1)}))
+    0.375
+    """
+    total = sum(counts.classes.values(), ClassCounts())
+    halves = 2 * total.matched + total.false_alarms + total.missed
+    return 2 * total.iou / (halves * _UNIT) if halves else None
 
 
 def _overlaps(truth: PanopticMap, found: PanopticMap) -> tuple[NDArray[np.int64], ...]:

@@ -14,6 +14,7 @@ from tracedge.evaluation.edges import EdgeRow, evaluate_edges
 from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, labelled_set
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.reproduction.models import EdgesOf, Models
+from tracedge.evaluation.reproduction.panoptic import measure_panoptic
 from tracedge.evaluation.reproduction.places import Place
 from tracedge.evaluation.reproduction.recipe import STRAIGHT, EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
@@ -162,8 +163,9 @@ MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "decoder size": measure_decoder_size,
     "timesteps": measure_timesteps,
     "cost": measure_cost,
+    "panoptic": lambda bench: Measured(*measure_panoptic(bench)),
 }
-"""What `Recipe.measure` names; "none" is measured by nothing yet."""
+"""What `Recipe.measure` names."""
 
 
 class _Methods:

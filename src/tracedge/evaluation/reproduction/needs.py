@@ -8,7 +8,10 @@ from pathlib import Path
 from tracedge.backbones import MODELS, hub, mini, model_of
 from tracedge.backbones.vision import is_vision
 from tracedge.backbones.vision.files import vision_files
+from tracedge.datasets.samples import PanopticSamples
 from tracedge.errors import BackboneError, DataError, TracedgeError
+from tracedge.evaluation.panoptic_predictions import PanopticPredictions, find_predictions
+from tracedge.evaluation.panoptic_sets import panoptic_set
 from tracedge.evaluation.reproduction.places import Place
 from tracedge.evaluation.reproduction.recipe import EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
@@ -30,6 +33,7 @@ class Needs:
         self.weights: dict[str, str] = {}
         self._masks: dict[Path, MaskSource] = {}
         self._absent: set[str] = set()
+        self._maps: dict[tuple[Path, str], PanopticPredictions] = {}
 
     def missing(self, row: Row, place: Place) -> list[str]:
         """What is not there of what a row needs in a place, in words; empty where it can be run."""
@@ -40,6 +44,8 @@ class Needs:
             found += self._weights(self.request.feature_model)
         elif row.proposals is not None and row.proposals.startswith("files "):
             found += self._file(row.proposals.removeprefix("files "), "masks", place, self._refuse_masks)
+        if row.segments is not None:
+            found += self._file(row.segments, "panoptic maps", place, self._refuse_maps)
         if row.edges is not None:
             found += self._edges(row.edges, place)
         if row.computed is not None or row.choice is not None:
@@ -51,6 +57,15 @@ class Needs:
         if path not in self._masks:
             self._masks[path] = find_masks(path, self.request.image_ids if is_results(path) else None)
         return self._masks[path]
+
+    def maps(self, path: Path, place: Place) -> PanopticPredictions:
+        """The panoptic maps of a file or folder for the images of a place, read once."""
+        key = path, place.key
+        if key not in self._maps:
+            samples = place.samples()
+            assert isinstance(samples, PanopticSamples)  # the recipe is measured on segments
+            self._maps[key] = find_predictions(path, panoptic_set(samples))
+        return self._maps[key]
 
     def _edges(self, source: EdgeSource, place: Place) -> list[str]:
         model = source.name or self.request.model
@@ -107,6 +122,15 @@ class Needs:
         if unknown:
             raise DataError(
                 f"masks in {path} of {len(unknown)} of {len(place.names)} images ({unknown[0]} is the first)"
+            )
+
+    def _refuse_maps(self, path: Path, place: Place) -> None:
+        if place.truth is None:
+            return
+        unknown = [name for name in place.names if name not in self.maps(path, place).ids]
+        if unknown:
+            raise DataError(
+                f"maps in {path} of {len(unknown)} of {len(place.names)} images ({unknown[0]} is the first)"
             )
 
 

@@ -21,6 +21,10 @@ from tracedge.evaluation.reproduction.recipe import DATA
 from tracedge.evaluation.reproduction.request import Request
 
 _OF_EDGES = ("edges", "timesteps")
+_NO_SEGMENTS = (
+    "drawn scenes have no panoptic segments: --small has nothing to run but labelled folders of --data with panoptic.json, "
+    "and only rows whose maps are given by --files NAME=PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ def _opened(request: Request, root: Path, key: str, split: str | None) -> Place:
 
 
 def _truth(request: Request, dataset: Dataset) -> SampleList[Any]:
+    if request.recipe.measure == "panoptic":
+        return dataset.panoptic()
     return dataset.edges() if request.recipe.measure in _OF_EDGES else dataset.instances()
 
 
@@ -119,6 +125,8 @@ def _selection(request: Request) -> Selection:
 
 def _scenes(request: Request) -> Place:
     """Scenes that no model was trained on; drawn into the output folder when they are asked for."""
+    if request.recipe.measure == "panoptic":
+        return Place("scenes", "drawn scenes", request.recipe.data[0], False, lacks=_NO_SEGMENTS)
     root, px = request.output / f"scenes-{request.scale.scene_px}", request.scale.scene_px
     seeds = range(UNSEEN_SEED, UNSEEN_SEED + (request.selection.limit or request.scale.scenes))
 

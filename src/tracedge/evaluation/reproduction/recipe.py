@@ -52,14 +52,16 @@ class Row:
 
     label: as the paper has it, or what it is where the paper has none. paper: key of a data set -> column -> figure. edges,
     proposals: what stands for it: `proposals` is maskcut, promerge, `files NAME`, or `edges` for masks straight from the edges.
-    choice: of the timestep. computed: plain teacher, teacher or student, to be timed. lacks: what the package
-    does not have. note: what the paper says without a figure, or what differs.
+    segments: the name of the panoptic maps of `--files` that are scored. choice: of the timestep. computed: plain teacher,
+    teacher or student, to be timed. lacks: what the package does not have. note: what the paper says without a figure, or what
+    differs.
     """
 
     label: str
     paper: Mapping[str, Figures] = field(default_factory=dict)
     edges: EdgeSource | None = None
     proposals: str | None = None
+    segments: str | None = None
     choice: str | None = None
     computed: str | None = None
     lacks: str | None = None
@@ -88,6 +90,8 @@ class Recipe:
         """The names that `--files` may give: masks and edges of others, and students."""
         found = []
         for row in self.rows:
+            if row.segments is not None:
+                found.append(row.segments)
             if row.proposals is not None and row.proposals.startswith("files "):
                 found.append(row.proposals.removeprefix("files "))
             if row.edges is None:

@@ -51,7 +51,10 @@ def reproduction_markdown(request: Request, tables: Iterable[Table]) -> str:
     """A page: each table with the paper's figures, ours and the difference."""
     recipe = request.recipe
     head = [f"# {request.name}: {recipe.about} (paper, {recipe.section})", ""]
-    head += [f"Edges of {request.model}" + (f", proposals of {request.feature_model}." if _proposes(request) else ".")]
+    if recipe.measure != "panoptic":  # which is scored from files
+        head += [
+            f"Edges of {request.model}" + (f", proposals of {request.feature_model}." if _proposes(request) else ".")
+        ]
     head += [recipe.note] if recipe.note else []
     parts = ["\n".join(head)]
     for table in tables:

@@ -41,7 +41,7 @@ class Request:
     name: of the recipe. data: folders of data sets, or with labelled folders in them. output: for the report. small: drawn scenes
     and labelled folders with the mini model, instead of the paper's data and models. backbone, student, features: of the edges,
     and what MaskCut and ProMerge look at; None: SD 3.5 L and DINO ViT-B/8, or the mini model if small. files: NAME or NAME@DATA
-    -> edges, masks or students of others. image_ids: for masks that are COCO results. selection: of images.
+    -> edges, masks, panoptic maps or students of others. image_ids: for masks that are COCO results. selection: of images.
     """
 
     name: str
