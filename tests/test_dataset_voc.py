@@ -11,6 +11,7 @@ from tracedge.datasets.selection import Selection
 from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.edges import true_boundaries
+from tracedge.metrics.edges import score_image
 
 
 def test_the_folder_may_be_any_of_three(tmp_path):
@@ -75,6 +76,20 @@ def test_an_image_that_is_void_or_background_throughout_is_read(tmp_path):
         assert not true_boundaries(next(iter(dataset.edges()))).any()
         assert len(next(iter(dataset.instances())).truth.objects) == 0
         assert len(next(iter(dataset.panoptic())).truth.map.segments) == (value == 0)
+
+
+def test_nothing_is_known_of_an_image_that_is_void_throughout(tmp_path):
+    """No pixel is near a label, so whatever is predicted is no false alarm, and an image of void weighs nothing."""
+    base = voc(tmp_path) / "VOCdevkit" / "VOC2012"
+    for folder in ("SegmentationObject", "SegmentationClass"):
+        save_palette(base / folder / "2007_000033.png", np.full((30, 40), 255))
+    dataset = open_voc(tmp_path, "train")
+    (sample,) = dataset.edges()
+    assert sample.ignore.all() and (sample.labels == 255).all()
+    counts = score_image(np.ones((30, 40), np.float32), true_boundaries(sample), sample.ignore)
+    assert (counts.truth, counts.predicted.max(), counts.skeleton.max()) == (0, 0, 0)
+    (sample,) = dataset.instances()
+    assert sample.truth.ignore.all()
 
 
 def test_colours_instead_of_indices_are_refused(tmp_path):
