@@ -32,6 +32,7 @@ def test_scores_with_ignored_ground_equal_pycocotools(seed):
     figures = scored(*images)
     assert [figures.ap, figures.ap50, figures.ar100] == pytest.approx([stats[0], stats[1], stats[8]], abs=1e-9)
     assert figures.ap > scored(*((labels, found) for labels, found, _ in images)).ap
+    assert figures.objects == sum(labels.max() for labels, _, _ in images)  # crowds are none
 
 
 def test_shards_merged_in_order_equal_the_whole():
