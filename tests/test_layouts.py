@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from dataset_roots import bsds, coco_2014, coco_2017, save, save_json, save_photo, segments, voc, voc_objects
 from instance_masks import a_few
 from tracedge.cli import app
-from tracedge.datasets.layouts import open_dataset
+from tracedge.datasets.layouts import open_dataset, provenance
 from tracedge.datasets.selection import Selection, Wanted, read_ids
-from tracedge.errors import DataError, SettingsError
+from tracedge.errors import DataError, SettingsError, TracedgeError
 from tracedge.export.coco_reader import read_coco
 from tracedge.export.json_lists import lists_of
 
@@ -57,6 +57,30 @@ def test_another_folder_is_told_what_was_looked_for(tmp_path):
     assert [line.split(":")[0].strip() for line in lines] == ["COCO", "VOC", "BSDS", "labelled folder"]
     with pytest.raises(DataError, match="is not a folder"):
         open_dataset(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("make", [voc, bsds, labelled, lambda root: coco_2017(root, [139])])
+def test_more_pixels_than_the_limit_are_refused_in_every_layout(tmp_path, make):
+    root = make(tmp_path)
+    assert next(iter(open_dataset(root, max_pixels=1200).edges())).ignore is not None  # 30 x 40 and 6 x 8
+    with pytest.raises(TracedgeError, match="pixels"):
+        _ = next(iter(open_dataset(root, max_pixels=47).edges())).ignore
+
+
+def test_a_panoptic_png_larger_than_the_limit_is_refused_whatever_its_record_says(tmp_path):
+    root = coco_2017(tmp_path, [139])
+    save(root / "annotations" / "panoptic_val2017" / "000000000139.png", np.zeros((60, 80, 3), np.uint8))
+    with pytest.raises(DataError, match="80 x 60 pixels, more than 100"):
+        _ = next(iter(open_dataset(root, max_pixels=100).panoptic())).truth
+
+
+@pytest.mark.parametrize(("make", "split"), [(voc, "train"), (bsds, "test"), (coco_2014, "val2014")])
+def test_the_split_and_the_selection_reach_every_layout(tmp_path, make, split):
+    dataset = open_dataset(make(tmp_path), split, Selection(limit=1))
+    assert (dataset.split, len(dataset.names), dataset.selection.limit) == (split, 1, 1)
+    said = provenance(dataset)
+    assert (said["layout"], said["split"], said["images"], said["limit"]) == (dataset.layout, split, 1, 1)
+    assert said["sample_seed"] is None  # no sample was drawn
 
 
 # --- which images -----------------------------------------------------------------------------------------------------
