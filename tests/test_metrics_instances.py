@@ -165,6 +165,7 @@ def test_a_pair_is_apart_only_with_two_good_masks():
     truth = Instances.from_labels(labels).masks
     assert separated(truth, [(1, 2)], truth) == 1
     assert separated(truth, [(1, 2)], (labels > 0)[None]) == 0  # one mask for both
+    assert separated(truth, [(1, 2)], (labels > 0)[None], iou=0.4) == 0  # though it fits either well enough
     assert separated(truth, [(1, 2)], truth[:1]) == 0
     poor = truth.copy()
     poor[1, :, 34:] = False  # IoU 0.45

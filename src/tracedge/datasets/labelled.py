@@ -115,8 +115,11 @@ def is_labelled(root: Path) -> bool:
 
 def _instances(sample: Sample, known: dict[int, object] | None) -> InstanceTruth:
     """Without the photo, which the sample around it reads and compares with."""
-    labels = read_masks(sample.labels_path)
-    ignore = np.zeros(labels.shape, bool) if sample.ignore_path is None else read_ignore(sample.ignore_path)
+    limit = sample.max_pixels
+    labels = read_masks(sample.labels_path, max_pixels=limit)
+    ignore = np.zeros(labels.shape, bool)
+    if sample.ignore_path is not None:
+        ignore = read_ignore(sample.ignore_path, max_pixels=limit)
     if ignore.shape != labels.shape:
         got = " x ".join(map(str, ignore.shape))
         raise DataError(f"{sample.ignore_path} is {got} (rows x columns), another size than {sample.labels_path}.")
