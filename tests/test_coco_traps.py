@@ -108,6 +108,7 @@ def test_c_ap_is_that_of_a_hundred_masks_however_many_there_are(false):
     image = score_instances(Instances.from_labels(LABELS), crowded(false))
     assert len(image.found) == min(100, false + 2) and image.predictions == false + 2
     figures, theirs = scored((LABELS, crowded(false))), by_pycocotools([(LABELS, crowded(false))])
+    assert figures.predictions == false + 2
     assert [figures.ap, figures.ap50, figures.ar100] == pytest.approx([theirs[0], theirs[1], theirs[8]], abs=1e-9)
     assert figures.ar100 == (1 if false <= 98 else 0.5)
 

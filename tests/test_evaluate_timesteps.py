@@ -119,6 +119,27 @@ def test_rows_equal_scores_of_the_chosen_maps_one_by_one(seed):
     assert (rows["per-image best"].ods, rows["per-image best"].ois) == (oracle.ods, oracle.ois)
 
 
+class Partly(Sample):
+    """Nothing is known of its upper rows."""
+
+    @property
+    def ignore(self):
+        ignored = super().ignore
+        ignored[:6] = True
+        return ignored
+
+
+def test_ignored_ground_is_left_out_of_every_step():
+    def sweep(image):
+        """The truth and a line that is not in it, at every step."""
+        edges = instance_boundaries(Sample(5).labels).astype(np.float32)
+        edges[2, 3:47] = 1
+        return [EdgeMap(edges, step, 0.5, TIMESTEPS, (0.0, 0.9, 0.1)) for step in TIMESTEPS]
+
+    assert {row.ods for row in evaluate_timesteps([Partly(5)], sweep, PROTOCOL)} == {1}
+    assert max(row.ods for row in evaluate_timesteps([Sample(5)], sweep, PROTOCOL)) < 0.9
+
+
 def scored_alone(edges, labels):
     scores = EdgeScores(PROTOCOL)
     scores.update(edges, instance_boundaries(labels))

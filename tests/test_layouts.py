@@ -1,5 +1,6 @@
 """The one way into data sets: layouts, which images are chosen, and the commands that take them."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -38,6 +39,9 @@ def test_a_labelled_folder_is_one_of_the_layouts(tmp_path):
         dataset.edges(void_edges=True)
     with pytest.raises(DataError, match=r"looked for panoptic.json and panoptic/"):
         dataset.panoptic()
+    save_json(tmp_path / "panoptic.json", {})
+    with pytest.raises(DataError, match=r"looked for panoptic.json and panoptic/"):
+        dataset.panoptic()
 
 
 def test_a_labelled_folder_with_panoptic_json_has_segments(tmp_path):
@@ -47,6 +51,39 @@ def test_a_labelled_folder_with_panoptic_json_has_segments(tmp_path):
     (coco / "annotations" / "panoptic_val2017").rename(tmp_path / "set" / "panoptic")
     (sample,) = open_dataset(tmp_path / "set").panoptic()
     np.testing.assert_array_equal(sample.truth.map.ids, segments())
+    labelled(tmp_path / "set", ["000000000009"])
+    save(tmp_path / "set" / "panoptic" / "000000000009.png", np.zeros((6, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="1 of 2 images have no panoptic segments: 000000000009"):
+        open_dataset(tmp_path / "set").panoptic()
+
+
+def test_a_labelled_folder_says_classes_and_what_is_ignored(tmp_path):
+    root, ignore = labelled(tmp_path, ["a", "b"]), segments() == 0
+    save(root / "ignore" / "a.png", ignore)
+    for stem in "ab":
+        save(root / "panoptic" / f"{stem}.png", np.zeros((6, 8, 3), np.uint8))  # instances are of masks/ all the same
+    entries = [{"label": 300, "category": "leaf"}, {"label": 2, "category": "nut"}]
+    save_json(root / "instances.json", [{"file": "a.png", "instances": entries}])
+    first, second = (sample.truth for sample in open_dataset(root).instances())
+    labels = np.minimum(segments(), 300)
+    np.testing.assert_array_equal(first.objects.masks, [labels == 2, labels == 5, labels == 300])
+    assert (first.classes, second.classes) == (("nut", None, "leaf"), None)
+    np.testing.assert_array_equal(first.ignore, ignore)
+    assert not second.ignore.any()
+    save_json(root / "instances.json", [{"file": "a.png", "instances": []}])
+    assert next(iter(open_dataset(root).instances())).truth.classes == (None, None, None)
+    save(root / "ignore" / "a.png", ignore.T)
+    with pytest.raises(DataError, match=r"ignore/a\.png is 8 x 6 .*another size than .*masks"):
+        _ = next(iter(open_dataset(root).instances())).truth
+    for damaged in (
+        [{"file": "a.png"}],
+        [3],
+        {"a": 1},
+        [{"file": "a.png", "instances": [{"label": "x", "category": 1}]}],
+    ):
+        save_json(root / "instances.json", damaged)
+        with pytest.raises(DataError, match=r"instances\.json does not say the classes"):
+            open_dataset(root).instances()
 
 
 def test_another_folder_is_told_what_was_looked_for(tmp_path):
@@ -127,6 +164,29 @@ def test_lists_of_ids_are_read_and_refused(tmp_path):
         read_ids(path)
     with pytest.raises(DataError, match="cannot be read as a list of ids"):
         read_ids(tmp_path / "nowhere.txt")
+
+
+def test_paths_of_any_system_and_the_files_of_bsds_are_stems(tmp_path):
+    (tmp_path / "ids.txt").write_text("val\\a.jpg\ntest/b.mat\n")
+    assert read_ids(tmp_path / "ids.txt") == [Wanted("a"), Wanted("b")]
+
+
+def test_ids_that_are_not_there_are_counted_and_three_of_them_named(tmp_path):
+    for unknown, said in (("x", ": x."), ("xyz", ": x, y, z."), ("wxyz", ": w, x, y, ...")):
+        (tmp_path / "ids.txt").write_text("\n".join("a" + unknown))
+        with pytest.raises(DataError, match=f"names {len(unknown)} images that are not among the 4 of letters{said}"):
+            Selection(tmp_path / "ids.txt").choose(dict.fromkeys("abcd"), "letters")
+
+
+def test_provenance_says_what_a_list_holds_and_not_where_it_lies(tmp_path):
+    said = []
+    for folder, content in (("one", "a\nb\n"), ("two", "a\nb\n"), ("three", "a\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ids.txt").write_text(content)
+        said.append(Selection(tmp_path / folder / "ids.txt", sample_seed=3).provenance)
+    assert said[0] == said[1] != said[2]
+    assert said[0]["ids"]["content"] == hashlib.sha256(b"a\nb\n").hexdigest()[:16]
+    assert said[0]["sample_seed"] is None  # no sample was drawn
 
 
 # --- large files ------------------------------------------------------------------------------------------------------
