@@ -127,6 +127,14 @@ def test_what_is_found_in_one_file_of_2017_is_not_looked_for_in_the_other(tmp_pa
         open_dataset(root, "val2014").edges()
 
 
+def test_a_split_of_2017_takes_its_truth_from_its_own_file_only(tmp_path):
+    root = coco_2017(tmp_path, [1, 2])
+    add_panoptic(root, "val2017", [1])
+    add_panoptic(root, "train2017", [2])
+    with pytest.raises(DataError, match=r"1 of 2 images have no panoptic truth: 000000000002\.jpg"):
+        open_coco(root, "val2017").edges()
+
+
 def test_images_without_a_name_of_their_own_and_no_images_at_all_are_refused(tmp_path):
     root = coco_2017(tmp_path, [1])
     path = root / "annotations" / "instances_val2017.json"
