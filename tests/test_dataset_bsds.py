@@ -74,6 +74,10 @@ def cells(*values):
         (cells({"Boundaries": np.full((2, 2), 0.5)}), "annotator 1 has no map of Boundaries"),
         (cells({"Boundaries": cells(1)["groundTruth"]}), "annotator 1 has no map of Boundaries"),
         (cells({"Boundaries": np.full((2, 2), 7, np.uint8)}), r"are 0 or 1, got 7\.\.7"),
+        (cells({"Boundaries": np.full((2, 2), -1, np.int8)}), r"are 0 or 1, got -1\.\.-1"),
+        (cells({"Boundaries": np.zeros((0, 2), np.uint8)}), "annotator 1 has no map of Boundaries"),
+        (cells({"Boundaries": np.zeros((2, 2, 2), np.uint8)}), "annotator 1 has no map of Boundaries"),
+        (cells(np.zeros(2, [("Boundaries", object)])), "annotator 1 has no map of Boundaries"),
         (cells({"Boundaries": drawn(0)}, {"Boundaries": drawn(0)[:3]}), "of different sizes"),
         (cells(), "no annotator|no cell array"),
     ],
@@ -107,6 +111,9 @@ def test_a_truth_of_another_size_than_its_photo_is_refused(tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     root = bsds(tmp_path)
     with pytest.raises(DataError, match="photos of val are missing"):
+        open_bsds(root, "val")
+    (root / "BSR/BSDS500/data/images/val").mkdir()
+    with pytest.raises(DataError, match=r"No image in .*val: looked for .*\.jpg"):
         open_bsds(root, "val")
     with pytest.raises(SettingsError, match="BSDS has the splits"):
         open_bsds(root, "all")

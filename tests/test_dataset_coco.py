@@ -113,6 +113,41 @@ def test_a_coco_file_names_its_images_as_a_subset(tmp_path):
     assert [name[-7:] for name in dataset.names] == ["042.jpg", "139.jpg"]
 
 
+def test_coco_s_own_name_says_which_image_whatever_number_stands_beside_it(tmp_path):
+    save_json(tmp_path / "subset.json", {"images": [image(139, "COCO_train2014_000000000042.jpg")]})
+    dataset = open_dataset(coco_2014(tmp_path), "val2014", Selection(ids=tmp_path / "subset.json"))
+    assert dataset.names == ("COCO_val2014_000000000042.jpg",)
+
+
+def test_what_is_found_in_one_file_of_2017_is_not_looked_for_in_the_other(tmp_path):
+    root = coco_2014(tmp_path)
+    (root / "annotations" / "panoptic_val2017.json").write_text("damaged")
+    assert len(open_dataset(root, "val2014", chosen(tmp_path, "9", "42")).edges()) == 2
+    with pytest.raises(DataError, match=r"val2017\.json cannot be read as JSON"):
+        open_dataset(root, "val2014").edges()
+
+
+def test_a_split_of_2017_takes_its_truth_from_its_own_file_only(tmp_path):
+    root = coco_2017(tmp_path, [1, 2])
+    add_panoptic(root, "val2017", [1])
+    add_panoptic(root, "train2017", [2])
+    with pytest.raises(DataError, match=r"1 of 2 images have no panoptic truth: 000000000002\.jpg"):
+        open_coco(root, "val2017").edges()
+
+
+def test_images_without_a_name_of_their_own_and_no_images_at_all_are_refused(tmp_path):
+    root = coco_2017(tmp_path, [1])
+    path = root / "annotations" / "instances_val2017.json"
+    save_json(path, {"images": [image(1, "a.jpg"), image(2, "a.png")], "annotations": []})
+    with pytest.raises(DataError, match=r"1 images of val2017 .* have the name of another one"):
+        open_coco(root)
+    with pytest.raises(DataError, match=r"instances_val2017.*6 x 8|instances_val2017.*8 x 6"):
+        open_coco(root, max_pixels=47)  # before anything is decoded
+    save_json(path, {"images": [], "annotations": []})
+    with pytest.raises(DataError, match="no images in val2017"):
+        open_coco(root)
+
+
 def test_ids_of_another_split_are_counted(tmp_path):
     with pytest.raises(DataError, match=r"names 2 images that are not among the 3 of val2014 .*: 7, COCO_train2014_"):
         open_dataset(coco_2014(tmp_path), "val2014", chosen(tmp_path, "42", "7", "COCO_train2014_000000000008.jpg"))
@@ -188,6 +223,7 @@ def test_a_map_that_is_not_what_its_records_say_is_refused(tmp_path):
     ("change", "sentence"),
     [
         (lambda content: content.pop("categories"), "lists of annotations and categories"),
+        (lambda content: content.pop("annotations"), "lists of annotations and categories"),
         (lambda content: content["categories"].append({"id": 1}), "a category has id, name and isthing"),
         (lambda content: content["annotations"][0].pop("segments_info"), "image 1: segments_info is a list"),
         (lambda content: content["annotations"][0].update(file_name="../x.png"), "relative and without"),

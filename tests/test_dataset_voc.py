@@ -11,6 +11,7 @@ from tracedge.datasets.selection import Selection
 from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.edges import true_boundaries
+from tracedge.metrics.edges import score_image
 
 
 def test_the_folder_may_be_any_of_three(tmp_path):
@@ -37,6 +38,9 @@ def test_the_class_of_an_object_is_that_of_most_of_its_pixels(tmp_path):
     classes[10, 10:15], classes[11, 10:15] = 20, 0
     save_palette(path, classes)
     assert next(iter(open_voc(tmp_path).instances())).truth.classes == (15, 9)
+    classes[10:14, 10:15] = 77  # of no class, and the most
+    save_palette(path, classes)
+    assert next(iter(open_voc(tmp_path).instances())).truth.classes == (15, 9)
     classes[voc_objects() == 1] = 0
     save_palette(path, classes)
     with pytest.raises(DataError, match=r"gives no class of 1\.\.20 to object 1"):
@@ -51,6 +55,30 @@ def test_the_edge_of_an_object_lies_in_the_middle_of_its_void_belt(tmp_path):
     assert edges[24, :9].all()
     assert sample.void is None
     assert not edges[:, 29:].any() and sample.ignore[:, 31:].all() and not sample.ignore[:, :30].any()
+
+
+def test_void_goes_to_a_label_at_most_five_pixels_away_and_the_rest_stays_unknown(tmp_path):
+    (sample, _) = open_voc(voc(tmp_path)).edges()
+    objects = voc_objects().astype(int)
+    known = np.argwhere(objects != 255)
+    for row, column in np.ndindex(objects.shape):
+        distance = np.hypot(*(known - (row, column)).T)
+        nearest = {objects[tuple(at)] for at in known[distance == distance.min()]}
+        assert sample.ignore[row, column] == (distance.min() > 5)
+        assert sample.labels[row, column] in ({255} if distance.min() > 5 else nearest)
+
+
+def test_a_label_map_that_does_not_fit_is_refused(tmp_path):
+    base = voc(tmp_path) / "VOCdevkit" / "VOC2012"
+    save_palette(base / "SegmentationClass" / "2007_000033.png", np.zeros((40, 30)))
+    with pytest.raises(DataError, match=r"SegmentationObject.* is \(30, 40\) and .*SegmentationClass.* is \(40, 30\)"):
+        _ = next(iter(open_voc(tmp_path).instances())).truth
+    save_palette(base / "SegmentationObject" / "2007_000033.png", np.zeros((60, 80)))
+    with pytest.raises(DataError, match=r"SegmentationObject.*limit of 1200"):
+        _ = next(iter(open_voc(tmp_path, max_pixels=1200).edges())).ignore
+    (base / "ImageSets" / "Segmentation" / "trainval.txt").write_text(" \n")
+    with pytest.raises(DataError, match=r"trainval.txt names no image"):
+        open_voc(tmp_path, "trainval")
 
 
 def test_background_is_the_one_stuff_class(tmp_path):
@@ -75,6 +103,20 @@ def test_an_image_that_is_void_or_background_throughout_is_read(tmp_path):
         assert not true_boundaries(next(iter(dataset.edges()))).any()
         assert len(next(iter(dataset.instances())).truth.objects) == 0
         assert len(next(iter(dataset.panoptic())).truth.map.segments) == (value == 0)
+
+
+def test_nothing_is_known_of_an_image_that_is_void_throughout(tmp_path):
+    """No pixel is near a label, so whatever is predicted is no false alarm, and an image of void weighs nothing."""
+    base = voc(tmp_path) / "VOCdevkit" / "VOC2012"
+    for folder in ("SegmentationObject", "SegmentationClass"):
+        save_palette(base / folder / "2007_000033.png", np.full((30, 40), 255))
+    dataset = open_voc(tmp_path, "train")
+    (sample,) = dataset.edges()
+    assert sample.ignore.all() and (sample.labels == 255).all()
+    counts = score_image(np.ones((30, 40), np.float32), true_boundaries(sample), sample.ignore)
+    assert (counts.truth, counts.predicted.max(), counts.skeleton.max()) == (0, 0, 0)
+    (sample,) = dataset.instances()
+    assert sample.truth.ignore.all()
 
 
 def test_colours_instead_of_indices_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tracedge.datasets.folder import FolderDataset
+from tracedge.datasets.labelled import open_labelled
 from tracedge.errors import DataError
 from tracedge.metrics.edges import instance_boundaries
 
@@ -94,6 +95,20 @@ def test_an_ignore_map_of_another_size_is_refused(tmp_path: Path) -> None:
     (sample,) = FolderDataset(tmp_path)
     with pytest.raises(DataError, match=r"ignore/a\.png is 4 x 3"):
         _ = sample.ignore
+
+
+@pytest.mark.parametrize("kind", ["masks", "panoptic", "ignore"])
+def test_a_label_map_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_path: Path, kind: str) -> None:
+    add_image(tmp_path, "a")
+    huge = np.zeros((60, 80, 3) if kind == "panoptic" else (60, 80), np.uint8)
+    save(tmp_path / kind / "a.png", huge)
+    (sample,) = FolderDataset(tmp_path, max_pixels=100)
+    with pytest.raises(DataError, match=f"{kind}/a.png is of 80 x 60 pixels, more than 100"):
+        _ = sample.ignore if kind == "ignore" else sample.labels
+    if kind != "panoptic":
+        (found,) = open_labelled(tmp_path, max_pixels=100).instances()
+        with pytest.raises(DataError, match=f"{kind}/a.png is of 80 x 60 pixels, more than 100"):
+            _ = found.truth
 
 
 def test_a_folder_that_is_no_data_set_says_what_was_looked_for(tmp_path: Path) -> None:

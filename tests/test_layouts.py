@@ -1,6 +1,8 @@
 """The one way into data sets: layouts, which images are chosen, and the commands that take them."""
 
+import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from typer.testing import CliRunner
 from dataset_roots import bsds, coco_2014, coco_2017, save, save_json, save_photo, segments, voc, voc_objects
 from instance_masks import a_few
 from tracedge.cli import app
-from tracedge.datasets.layouts import open_dataset
+from tracedge.datasets.layouts import open_dataset, provenance
 from tracedge.datasets.selection import Selection, Wanted, read_ids
-from tracedge.errors import DataError, SettingsError
+from tracedge.errors import DataError, SettingsError, TracedgeError
 from tracedge.export.coco_reader import read_coco
 from tracedge.export.json_lists import lists_of
 
@@ -38,6 +40,9 @@ def test_a_labelled_folder_is_one_of_the_layouts(tmp_path):
         dataset.edges(void_edges=True)
     with pytest.raises(DataError, match=r"looked for panoptic.json and panoptic/"):
         dataset.panoptic()
+    save_json(tmp_path / "panoptic.json", {})
+    with pytest.raises(DataError, match=r"looked for panoptic.json and panoptic/"):
+        dataset.panoptic()
 
 
 def test_a_labelled_folder_with_panoptic_json_has_segments(tmp_path):
@@ -47,6 +52,39 @@ def test_a_labelled_folder_with_panoptic_json_has_segments(tmp_path):
     (coco / "annotations" / "panoptic_val2017").rename(tmp_path / "set" / "panoptic")
     (sample,) = open_dataset(tmp_path / "set").panoptic()
     np.testing.assert_array_equal(sample.truth.map.ids, segments())
+    labelled(tmp_path / "set", ["000000000009"])
+    save(tmp_path / "set" / "panoptic" / "000000000009.png", np.zeros((6, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="1 of 2 images have no panoptic segments: 000000000009"):
+        open_dataset(tmp_path / "set").panoptic()
+
+
+def test_a_labelled_folder_says_classes_and_what_is_ignored(tmp_path):
+    root, ignore = labelled(tmp_path, ["a", "b"]), segments() == 0
+    save(root / "ignore" / "a.png", ignore)
+    for stem in "ab":
+        save(root / "panoptic" / f"{stem}.png", np.zeros((6, 8, 3), np.uint8))  # instances are of masks/ all the same
+    entries = [{"label": 300, "category": "leaf"}, {"label": 2, "category": "nut"}]
+    save_json(root / "instances.json", [{"file": "a.png", "instances": entries}])
+    first, second = (sample.truth for sample in open_dataset(root).instances())
+    labels = np.minimum(segments(), 300)
+    np.testing.assert_array_equal(first.objects.masks, [labels == 2, labels == 5, labels == 300])
+    assert (first.classes, second.classes) == (("nut", None, "leaf"), None)
+    np.testing.assert_array_equal(first.ignore, ignore)
+    assert not second.ignore.any()
+    save_json(root / "instances.json", [{"file": "a.png", "instances": []}])
+    assert next(iter(open_dataset(root).instances())).truth.classes == (None, None, None)
+    save(root / "ignore" / "a.png", ignore.T)
+    with pytest.raises(DataError, match=r"ignore/a\.png is 8 x 6 .*another size than .*masks"):
+        _ = next(iter(open_dataset(root).instances())).truth
+    for damaged in (
+        [{"file": "a.png"}],
+        [3],
+        {"a": 1},
+        [{"file": "a.png", "instances": [{"label": "x", "category": 1}]}],
+    ):
+        save_json(root / "instances.json", damaged)
+        with pytest.raises(DataError, match=r"instances\.json does not say the classes"):
+            open_dataset(root).instances()
 
 
 def test_another_folder_is_told_what_was_looked_for(tmp_path):
@@ -57,6 +95,30 @@ def test_another_folder_is_told_what_was_looked_for(tmp_path):
     assert [line.split(":")[0].strip() for line in lines] == ["COCO", "VOC", "BSDS", "labelled folder"]
     with pytest.raises(DataError, match="is not a folder"):
         open_dataset(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("make", [voc, bsds, labelled, lambda root: coco_2017(root, [139])])
+def test_more_pixels_than_the_limit_are_refused_in_every_layout(tmp_path, make):
+    root = make(tmp_path)
+    assert next(iter(open_dataset(root, max_pixels=1200).edges())).ignore is not None  # 30 x 40 and 6 x 8
+    with pytest.raises(TracedgeError, match="pixels"):
+        _ = next(iter(open_dataset(root, max_pixels=47).edges())).ignore
+
+
+def test_a_panoptic_png_larger_than_the_limit_is_refused_whatever_its_record_says(tmp_path):
+    root = coco_2017(tmp_path, [139])
+    save(root / "annotations" / "panoptic_val2017" / "000000000139.png", np.zeros((60, 80, 3), np.uint8))
+    with pytest.raises(DataError, match="80 x 60 pixels, more than 100"):
+        _ = next(iter(open_dataset(root, max_pixels=100).panoptic())).truth
+
+
+@pytest.mark.parametrize(("make", "split"), [(voc, "train"), (bsds, "test"), (coco_2014, "val2014")])
+def test_the_split_and_the_selection_reach_every_layout(tmp_path, make, split):
+    dataset = open_dataset(make(tmp_path), split, Selection(limit=1))
+    assert (dataset.split, len(dataset.names), dataset.selection.limit) == (split, 1, 1)
+    said = provenance(dataset)
+    assert (said["layout"], said["split"], said["images"], said["limit"]) == (dataset.layout, split, 1, 1)
+    assert said["sample_seed"] is None  # no sample was drawn
 
 
 # --- which images -----------------------------------------------------------------------------------------------------
@@ -84,6 +146,7 @@ def test_ids_come_before_the_sample_and_the_limit_last(tmp_path):
     (tmp_path / "ids.txt").write_text("c.jpg\na\nd")
     chosen = Selection(tmp_path / "ids.txt", sample=2, sample_seed=1, limit=1).choose(dict.fromkeys("abcd"), "letters")
     assert len(chosen) == 1 and chosen[0] in "acd"
+    assert Selection(tmp_path / "ids.txt").choose(dict.fromkeys("dcba"), "letters") == ["a", "c", "d"]
     with pytest.raises(DataError, match="A sample of 4 images was asked for, but there are 3 of letters"):
         Selection(tmp_path / "ids.txt", sample=4).choose(dict.fromkeys("abcd"), "letters")
     with pytest.raises(SettingsError, match="sample is a number of images"):
@@ -103,6 +166,30 @@ def test_lists_of_ids_are_read_and_refused(tmp_path):
         read_ids(path)
     with pytest.raises(DataError, match="cannot be read as a list of ids"):
         read_ids(tmp_path / "nowhere.txt")
+
+
+def test_paths_of_any_system_and_the_files_of_bsds_are_stems(tmp_path):
+    (tmp_path / "ids.txt").write_text("val\\a.jpg\ntest/b.mat\n")
+    assert read_ids(tmp_path / "ids.txt") == [Wanted("a"), Wanted("b")]
+
+
+def test_ids_that_are_not_there_are_counted_and_three_of_them_named(tmp_path):
+    for unknown, said in (("x", ": x."), ("xyz", ": x, y, z."), ("wxyz", ": w, x, y, ....")):
+        (tmp_path / "ids.txt").write_text("\n".join("a" + unknown))
+        said = re.escape(f"names {len(unknown)} images that are not among the 4 of letters{said}")
+        with pytest.raises(DataError, match=f"{said}$"):
+            Selection(tmp_path / "ids.txt").choose(dict.fromkeys("abcd"), "letters")
+
+
+def test_provenance_says_what_a_list_holds_and_not_where_it_lies(tmp_path):
+    said = []
+    for folder, content in (("one", "a\nb\n"), ("two", "a\nb\n"), ("three", "a\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ids.txt").write_text(content)
+        said.append(Selection(tmp_path / folder / "ids.txt", sample_seed=3).provenance)
+    assert said[0] == said[1] != said[2]
+    assert said[0]["ids"]["content"] == hashlib.sha256(b"a\nb\n").hexdigest()[:16]
+    assert said[0]["sample_seed"] is None  # no sample was drawn
 
 
 # --- large files ------------------------------------------------------------------------------------------------------

@@ -235,6 +235,10 @@ def test_the_best_f_may_lie_between_two_thresholds() -> None:
     assert threshold == pytest.approx(0.5, abs=0.01)
 
 
+def test_of_equally_good_thresholds_the_lowest_is_taken() -> None:
+    assert best_on_curve(np.array([0.25, 0.5, 0.75]), np.ones(3), np.ones(3)) == (1, 0.25)
+
+
 def test_average_precision_is_a_sum_over_a_hundred_recalls() -> None:
     falling = average_precision(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.5, 0.0]))
     assert falling == pytest.approx(sum(1 - k / 100 for k in range(101)) / 100)
@@ -321,6 +325,9 @@ def test_counts_that_cannot_be_are_refused() -> None:
     counts = score_image(as_map(line()), line(), protocol=NINE)
     with pytest.raises(DataError, match="matched_truth"):
         dataclasses.replace(counts, matched_truth=counts.matched_truth + 1)
+    one_more = counts.matched_predicted + (np.arange(9) == 4)
+    with pytest.raises(DataError, match="matched_predicted"):
+        dataclasses.replace(counts, matched_predicted=one_more)
     with pytest.raises(DataError, match="skeleton_hit"):
         dataclasses.replace(counts, skeleton_hit=counts.skeleton_hit[:3])
 

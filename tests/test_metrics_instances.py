@@ -1,88 +1,57 @@
-"""Instance scores: equal to pycocotools, the known traps each shut, and touching pairs counted by hand."""
+"""Instance scores: equal to pycocotools, additive, defined where something is empty, and touching pairs counted by hand."""
 
-import contextlib
-import io
+import json
+from dataclasses import asdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-from scipy.ndimage import binary_erosion
 
+from instance_answers import boxes, by_pycocotools, drawn_answers, noisy, scored, scores_of, with_ignored
 from tracedge.errors import DataError
-from tracedge.export.coco import coco_records
-from tracedge.instances import Instances, pairwise_iou
-from tracedge.metrics.instances import InstanceScores, score_instances
+from tracedge.instances import Instances
+from tracedge.metrics.instances import ImageInstances, InstanceScores, mean_best_iou, score_instances
 from tracedge.metrics.touching import separated, touching_pairs
 
 
-def boxes(*corners, shape=(60, 80)):
-    labels = np.zeros(shape, np.int32)
-    for number, (top, left, bottom, right) in enumerate(corners, start=1):
-        labels[top:bottom, left:right] = number
-    return labels
-
-
-def scored(*images, **keywords):
-    scores = InstanceScores()
-    for labels, found in images:
-        scores.add(score_instances(Instances.from_labels(labels), found, **keywords))
-    return scores.compute()
-
-
-def noisy(labels, rng):
-    """Predictions near the truth, some of them wrong: masks shifted, halved or invented, with scores that repeat."""
-    truth = Instances.from_labels(labels).masks
-    masks = [
-        np.roll(mask, tuple(rng.integers(-2, 3, 2)), (0, 1)) for mask in truth for _ in range(int(rng.integers(0, 3)))
-    ]
-    masks += [rng.random(labels.shape) > 0.9 for _ in range(int(rng.integers(0, 3)))]
-    if not masks:
-        return Instances.empty(labels.shape)
-    return Instances(np.stack(masks), rng.choice([0.25, 0.5, 1.0], len(masks)))
-
-
-def by_pycocotools(images):
-    truths, results, annotations = [], [], []
-    for number, (labels, found) in enumerate(images, start=1):
-        image, records = coco_records(Instances.from_labels(labels), number, f"{number}.png", len(annotations) + 1)
-        truths.append(image)
-        annotations += records
-        results += [
-            {key: record[key] for key in ("image_id", "category_id", "segmentation", "score")}
-            for record in coco_records(found, number, "x.png")[1]
-        ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "images": truths,
-            "annotations": annotations,
-            "categories": [{"id": 1, "name": "x"}],
-            "info": {},
-        }
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation.stats
-
-
-def test_scores_equal_pycocotools():
-    rng = np.random.default_rng(0)
-    images = []
-    for _ in range(8):
-        corners = [
-            (top, left, top + 12, left + 14) for top in (4, 24, 44) for left in (3, 20, 50) if rng.random() > 0.3
-        ]
-        labels = boxes(*corners)
-        images.append((labels, noisy(labels, rng)))
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_equal_pycocotools(seed):
+    images = drawn_answers(seed)
     stats = by_pycocotools(images)
     figures = scored(*images)
     assert [figures.ap, figures.ap50, figures.ar100] == pytest.approx([stats[0], stats[1], stats[8]], abs=1e-9)
     assert 0.05 < figures.ap < 0.95
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_with_ignored_ground_equal_pycocotools(seed):
+    images = with_ignored(drawn_answers(seed), seed)
+    stats = by_pycocotools(images)
+    figures = scored(*images)
+    assert [figures.ap, figures.ap50, figures.ar100] == pytest.approx([stats[0], stats[1], stats[8]], abs=1e-9)
+    assert figures.ap > scored(*((labels, found) for labels, found, _ in images)).ap
+    assert figures.objects == sum(labels.max() for labels, _, _ in images)  # crowds are none
+
+
+def test_shards_merged_in_order_equal_the_whole():
+    images = with_ignored(drawn_answers(7, count=6), 7)
+    whole = scores_of(images).compute()
+    for cuts in ((2, 3), (0, 6), (1, 5)):
+        shards = [scores_of(images[start:stop]) for start, stop in pairwise((0, *cuts, 6))]
+        for shard in shards[1:]:
+            shards[0].merge(shard)
+        assert shards[0].compute() == whole
+    assert (whole.images, whole.predictions) == (6, sum(len(found) for _, found, _ in images))
+
+
+def test_counts_of_an_image_may_be_sent_as_json():
+    (labels, found, ignore), *_ = with_ignored(drawn_answers(1, count=1), 1)
+    image = score_instances(Instances.from_labels(labels), found, ignore=ignore)
+    again = InstanceScores()
+    again.add(ImageInstances(**json.loads(json.dumps(asdict(image)))))
+    assert again.compute() == scored((labels, found, ignore))
 
 
 def test_a_perfect_answer_scores_one_everywhere():
@@ -90,6 +59,25 @@ def test_a_perfect_answer_scores_one_everywhere():
     figures = scored((labels, Instances.from_labels(labels)))
     assert (figures.ap, figures.ap50, figures.ar100, figures.boundary_ap) == (1, 1, 1, 1)
     assert (figures.touching_separated, figures.touching, figures.objects) == (1, 1, 3)
+
+
+def test_a_mask_shifted_beyond_half_of_itself_scores_zero():
+    labels = boxes((10, 10, 40, 40))
+    near, far = (Instances(np.roll(labels == 1, shift, axis=1)[None]) for shift in (10, 11))
+    figures = scored((labels, near))
+    assert (figures.ap, figures.ap50, figures.ar100) == pytest.approx((0.1, 1, 0.1))  # IoU 20 / 40, the first of ten
+    figures = scored((labels, far))
+    assert (figures.ap, figures.ap50, figures.ar100, figures.boundary_ap) == (0, 0, 0, 0)
+
+
+def test_predictions_where_nothing_is_true_have_no_score_alone_and_cost_precision_beside_others():
+    labels = boxes((5, 5, 25, 25))
+    found, nothing = Instances.from_labels(labels), np.zeros_like(labels)
+    alone = scored((nothing, found))
+    assert (alone.ap, alone.ar100, alone.boundary_ap, alone.touching_separated) == (None, None, None, None)
+    assert (alone.objects, alone.predictions, alone.images) == (0, 1, 1)
+    figures = scored((nothing, found), (labels, found))  # of equal scores the false one comes first
+    assert (figures.ap, figures.ar100) == (pytest.approx(0.5), 1)
 
 
 def test_images_without_predictions_count():
@@ -132,25 +120,6 @@ def test_classes_decide_which_pairs_touch():
     assert scored((labels, found), classes=["nut", "leaf"]).touching == 0
     with pytest.raises(DataError, match="one for each"):
         scored((labels, found), classes=["nut"])
-
-
-def boundary_iou(first, second):
-    """Cheng et al. (2021), pixel by pixel: bands of 2 % of the diagonal along each border, the image's border included."""
-    width = max(1, round(0.02 * np.hypot(*first.shape)))
-    bands = [
-        mask & ~binary_erosion(mask, np.ones((3, 3)), iterations=width, border_value=0) for mask in (first, second)
-    ]
-    band = (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
-    return min(band, float(pairwise_iou(first[None], second[None])[0, 0]))
-
-
-@pytest.mark.parametrize("shift", [1, 2, 3])
-def test_boundary_ap_is_that_of_the_boundary_iou(shift):
-    labels = boxes((10, 10, 50, 60))
-    found = Instances(np.roll(labels == 1, shift, axis=1)[None])
-    iou = boundary_iou(labels == 1, found.masks[0])
-    reached = sum(iou >= threshold - 1e-9 for threshold in np.linspace(0.5, 0.95, 10)) / 10
-    assert scored((labels, found)).boundary_ap == pytest.approx(reached)
 
 
 def test_a_prediction_of_another_size_is_refused():
@@ -196,7 +165,66 @@ def test_a_pair_is_apart_only_with_two_good_masks():
     truth = Instances.from_labels(labels).masks
     assert separated(truth, [(1, 2)], truth) == 1
     assert separated(truth, [(1, 2)], (labels > 0)[None]) == 0  # one mask for both
+    assert separated(truth, [(1, 2)], (labels > 0)[None], iou=0.4) == 0  # though it fits either well enough
     assert separated(truth, [(1, 2)], truth[:1]) == 0
     poor = truth.copy()
     poor[1, :, 34:] = False  # IoU 0.45
     assert separated(truth, [(1, 2)], poor) == 0
+
+
+def brute_best_iou(labels, found):
+    truth = Instances.from_labels(labels).masks
+    best = [max([0.0, *((one & mask).sum() / (one | mask).sum() for mask in found.masks)]) for one in truth]
+    return sum(best) / len(best)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_mean_best_iou_equals_brute_force_and_a_crowd_is_no_object(seed):
+    for labels, found, ignore in with_ignored(drawn_answers(seed, count=3), seed):
+        image = score_instances(Instances.from_labels(labels), found, ignore=ignore)
+        assert mean_best_iou(image) == pytest.approx(brute_best_iou(labels, found))
+
+
+def test_the_mean_best_iou_of_the_truth_is_one_of_nothing_zero_and_without_objects_none():
+    labels = boxes((5, 5, 25, 25), (40, 40, 55, 70))
+    truth, nothing = Instances.from_labels(labels), Instances.empty(labels.shape)
+    everywhere = np.ones(labels.shape, bool)
+    assert mean_best_iou(score_instances(truth, truth)) == 1
+    assert mean_best_iou(score_instances(truth, Instances(np.roll(truth.masks[:1], 35, axis=1)))) == 0
+    assert mean_best_iou(score_instances(truth, nothing)) == 0
+    assert mean_best_iou(score_instances(nothing, truth)) is None
+    assert mean_best_iou(score_instances(nothing, truth, ignore=everywhere)) is None
+
+
+def brute_separated(labels, found, pairs):
+    truth = Instances.from_labels(labels).masks
+    apart = 0
+    for pair in pairs:
+        best = []
+        for label in pair:
+            ious = [(truth[label - 1] & mask).sum() / (truth[label - 1] | mask).sum() for mask in found.masks]
+            best.append(max(range(len(ious)), key=lambda number, ious=ious: (ious[number], -number)) if ious else None)
+            if not ious or max(ious) <= 0.5:
+                break
+        else:
+            apart += best[0] != best[1]
+    return apart
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_touching_pairs_kept_apart_equal_brute_force_over_shards(seed):
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(4):
+        labels = boxes(*((top, left, top + 12, left + 14) for top in (4, 17) for left in (3, 18, 33)))
+        images.append((labels, noisy(np.where(rng.random() < 0.3, (labels + 1) // 2, labels), rng, by=1)))
+    counts = [
+        (len(brute_force_pairs(labels)), brute_separated(labels, found, brute_force_pairs(labels)))
+        for labels, found in images
+    ]
+    shards = [scores_of(images[:1]), scores_of(images[1:])]
+    shards[0].merge(shards[1])
+    figures = shards[0].compute()
+    touching, apart = np.sum(counts, axis=0)
+    assert (figures.touching, figures.touching_separated) == (touching, apart / touching)
+    assert 0 < apart < touching

@@ -66,6 +66,20 @@ def test_the_hand_case_of_the_reference():
     assert (cat.pq, cat.sq, cat.rq) == (0.375, 0.75, 0.5)
 
 
+def test_segments_shifted_beyond_a_third_of_themselves_score_zero():
+    """At a shift of a third IoU is exactly a half, which is no match; a pixel less is one."""
+    ids = np.zeros((5, 40), int)
+    ids[:, 5:20], ids[:, 20:] = 1, 2
+    ids[:, :5] = 2
+    truth = panoptic(ids, {1: CAT, 2: SKY})
+    near, far = (panoptic(np.where(np.roll(ids == 1, by, axis=1), 1, 0), {1: CAT}) for by in (4, 5))
+    assert figures((truth, near)).things.sq == pytest.approx(11 / 19)
+    assert figures((truth, near)).things.pq == pytest.approx(11 / 19)
+    scored = figures((truth, far))
+    assert (scored.things.pq, scored.things.sq, scored.things.rq) == (0, 0, 0)
+    assert (of(scored, CAT), of(scored, SKY)) == ((0, 1, 1), (0, 0, 1))
+
+
 def test_more_than_half_in_void_is_no_false_alarm_and_half_is_one():
     truth = panoptic([[0, 0, 0, 1, 1, 1, 1, 1, 1, 1]], {1: SKY})
     assert of(figures((truth, panoptic([[5, 5, 5, 5, 5, 0, 0, 0, 0, 0]], {5: CAT}))), CAT) == (0, 0, 0)
@@ -176,14 +190,16 @@ def test_scores_equal_brute_force(agnostic, images):
             continue
         assert one.pq == float(iou / (matched + Fraction(false_alarms + missed, 2)))
         assert one.sq * one.rq == pytest.approx(one.pq, abs=1e-15)
-        means[one.category.isthing].append(one.pq)
+        assert one.rq == float(matched / (matched + Fraction(false_alarms + missed, 2)))
+        means[one.category.isthing].append((one.pq, one.sq, one.rq))
     for group, values in (
         (scored.things, means[True]),
         (scored.stuff, means[False]),
         (scored.all, means[True] + means[False]),
     ):
         assert group.classes == len(values)
-        assert group.pq == (pytest.approx(np.mean(values)) if values else None)
+        expected = pytest.approx(np.mean(values, axis=0).tolist()) if values else [None] * 3
+        assert [group.pq, group.sq, group.rq] == expected
 
 
 @settings(deadline=None, max_examples=20)
