@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tracedge.datasets.coco_panoptic import PanopticFile, edges_of_panoptic, read_panoptic
 from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, InstanceTruth, PanopticSample, Samples
 from tracedge.datasets.selection import Selection, Wanted, refuse_missing
@@ -72,7 +69,7 @@ class CocoDataset:
         return Samples([EdgeSample(photo, partial(read, file), self.max_pixels) for photo, file in self._panoptic()])
 
     def instances(self) -> Samples[InstanceSample]:
-        """The objects of instances_<split>.json, their category ids as classes; its crowds are what is ignored.
+        """The objects of instances_<split>.json, their category ids as classes, and its crowds, each by itself.
 
         Raises:
             DataError: no such file, or one that is not as it should be.
@@ -165,14 +162,12 @@ def is_coco(root: Path) -> bool:
 
 
 def instance_truth(file: CocoFile, image_id: int) -> InstanceTruth:
-    """The objects of an image of a COCO file, their category ids, and its crowds as what is ignored.
+    """The objects of an image of a COCO file, their category ids, and its crowds.
 
     Raises:
         DataError: a segmentation that is damaged.
     """
-    crowds = file.instances(image_id, crowds=True).masks
-    ignore: NDArray[np.bool_] | None = np.asarray(crowds.any(axis=0)) if len(crowds) else None
-    return InstanceTruth(file.instances(image_id), file.classes(image_id), ignore)
+    return InstanceTruth(*file.truth(image_id))
 
 
 def _number(wanted: Wanted) -> int | None:

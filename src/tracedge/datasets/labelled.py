@@ -122,7 +122,7 @@ def _instances(sample: Sample, known: dict[int, object] | None) -> InstanceTruth
         raise DataError(f"{sample.ignore_path} is {got} (rows x columns), another size than {sample.labels_path}.")
     present = np.unique(labels[labels > 0]).tolist()
     of_objects = tuple(known.get(label) for label in present) if known is not None else None
-    return InstanceTruth(Instances.from_labels(labels), of_objects, ignore)
+    return InstanceTruth(Instances.from_labels(labels), of_objects, ignore[None])
 
 
 def _classes(path: Path) -> dict[str, dict[int, object]]:

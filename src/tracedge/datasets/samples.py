@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS, load_image
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 
 Size: TypeAlias = tuple[int, int]
 
@@ -45,11 +45,11 @@ class EdgeTruth:
 
 @dataclass(frozen=True, eq=False)
 class InstanceTruth:
-    """The objects of an image, the class of each (or None), and ignore bool (H, W), where nothing is known, or None."""
+    """The objects of an image, the class of each (or None), and its crowds, bool (C, H, W), where nobody told objects apart."""
 
     objects: Instances
     classes: tuple[object, ...] | None
-    ignore: NDArray[np.bool_] | None
+    crowds: Masks
 
     @property
     def shape(self) -> Size:

@@ -109,7 +109,11 @@ class VocDataset:
         return Samples([EdgeSample(photo, partial(_edges, files), self.max_pixels) for photo, files in self._files()])
 
     def instances(self) -> Samples[InstanceSample]:
-        """The objects, their class ids, and void as what is ignored."""
+        """The objects and their class ids; no crowds.
+
+        Void is left out, as is usual for VOC: it is neither an object nor ignored, so a mask that lies in it counts as wrong.
+        COCO's evaluation ignores no pixels, and a belt along every border is no crowd, in which objects may be found.
+        """
         return Samples([InstanceSample(photo, partial(_instances, of), self.max_pixels) for photo, of in self._files()])
 
     def panoptic(self) -> Samples[PanopticSample]:
@@ -197,9 +201,8 @@ def _edges(files: _Files) -> EdgeTruth:
 
 def _instances(files: _Files) -> InstanceTruth:
     objects, classes = files.read()
-    void = objects == VOID
-    found = Instances.from_labels(np.where(void, BACKGROUND, objects))
-    return InstanceTruth(found, tuple(classes[label] for label in sorted(classes)), void if void.any() else None)
+    found = Instances.from_labels(np.where(objects == VOID, BACKGROUND, objects))
+    return InstanceTruth(found, tuple(classes[label] for label in sorted(classes)), np.zeros((0, *found.shape), bool))
 
 
 def _panoptic(files: _Files) -> PanopticTruth:

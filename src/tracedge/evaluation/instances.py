@@ -20,13 +20,13 @@ from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.processes import in_order
 from tracedge.export.coco_reader import read_coco, read_coco_images
 from tracedge.images import MAX_PIXELS
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, mean_best_iou, score_instances
 
 
 @dataclass(frozen=True)
 class LabelledInstances:
-    """The truth of one image: its objects, the class of each or None, and ignore bool (H, W), where nothing is known, or None.
+    """The truth of one image: its objects, the class of each or None, and its crowds, bool (C, H, W), or None.
 
     name: of the image, relative to its folder, with its suffix. image: uint8 (H, W, 3), None where only masks are at hand.
     """
@@ -35,7 +35,7 @@ class LabelledInstances:
     image: NDArray[np.uint8] | None
     objects: Instances
     classes: tuple[object, ...] | None
-    ignore: NDArray[np.bool_] | None
+    crowds: Masks | None
 
 
 Methods = Callable[[LabelledInstances], Mapping[str, Instances]]
@@ -68,7 +68,7 @@ def labelled_set(samples: SampleList[InstanceSample]) -> LabelledSet:
     def read() -> Iterator[LabelledInstances]:
         for sample in samples:
             truth = sample.truth
-            yield LabelledInstances(sample.image_path.name, sample.image, truth.objects, truth.classes, truth.ignore)
+            yield LabelledInstances(sample.image_path.name, sample.image, truth.objects, truth.classes, truth.crowds)
 
     return LabelledSet(samples.names, read)
 
@@ -94,7 +94,7 @@ def labelled_coco(
     def read() -> Iterator[LabelledInstances]:
         for number in chosen:
             known = instance_truth(truth, number)
-            yield LabelledInstances(images[number].file_name, None, known.objects, known.classes, known.ignore)
+            yield LabelledInstances(images[number].file_name, None, known.objects, known.classes, known.crowds)
 
     return LabelledSet(tuple(images[number].file_name for number in chosen), read)
 
@@ -159,7 +159,7 @@ def _scored(sample: LabelledInstances) -> tuple[str, dict[str, ImageInstances]]:
     assert _methods is not None
     try:
         return sample.name, {
-            name: score_instances(sample.objects, found, ignore=sample.ignore, classes=sample.classes)
+            name: score_instances(sample.objects, found, crowds=sample.crowds, classes=sample.classes)
             for name, found in _methods(sample).items()
         }
     except Exception as error:
