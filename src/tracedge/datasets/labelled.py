@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from tracedge.datasets.coco_panoptic import read_panoptic
-from tracedge.datasets.folder import FolderDataset, Sample, read_ignore, read_masks
-from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, Samples
+from tracedge.datasets.folder import TruthFiles, folder_edges, photo_names, truth_files
+from tracedge.datasets.samples import EdgeSample, InstanceSample, InstanceTruth, PanopticSample, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import read_coco_images
@@ -46,28 +46,36 @@ class LabelledFolder:
     layout = "folder"
     split = None
 
-    def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> FolderDataset:
+    def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> Samples[EdgeSample]:
         """The borders of panoptic segments where there is panoptic/, else of masks.
 
         Raises:
             SettingsError: `void_edges` or `crowd_edges`: a folder says by ignore/ what does not count.
+            DataError: no truth, or a photo without one.
         """
         if void_edges or crowd_edges:
             raise SettingsError(
                 f"--void-edges and --crowd-edges are for COCO's panoptic truth; {self.root} is a folder."
             )
-        return FolderDataset(self.root, selection=self.selection, max_pixels=self.max_pixels)
+        return folder_edges(self.root, self.names, self.max_pixels)
 
     def instances(self) -> Samples[InstanceSample]:
         """The objects of masks/, also where there is panoptic/: instances are things, and not stuff.
 
+        What ignore/ marks is one crowd, see `tracedge.metrics.instances`: it is not known into which regions it falls.
+
         Raises:
             DataError: no masks/, or an instances.json that does not say the classes.
         """
-        dataset = FolderDataset(self.root, panoptic=False, selection=self.selection, max_pixels=self.max_pixels)
+        files = truth_files(self.root, self.names, "masks", self.max_pixels)
         classes = _classes(self.root / CLASSES)
-        reads = ((sample.image_path, partial(_instances, sample, classes.get(sample.stem))) for sample in dataset)
-        return Samples([InstanceSample(photo, read, self.max_pixels) for photo, read in reads])
+        reads = (partial(_instances, of, classes.get(of.labels.stem)) for of in files)
+        return Samples(
+            [
+                InstanceSample(self.root / "images", name, read, self.max_pixels)
+                for name, read in zip(self.names, reads, strict=True)
+            ]
+        )
 
     def panoptic(self) -> Samples[PanopticSample]:
         """The segments of panoptic/.
@@ -83,11 +91,10 @@ class LabelledFolder:
         files = read_panoptic(path, folder, set(numbers.values()), max_pixels=self.max_pixels)
         missing = [stem for stem in stems if numbers.get(stem) not in files]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
-        photos = (self.root / "images" / name for name in self.names)
         return Samples(
             [
-                PanopticSample(photo, files[numbers[stem]].read, self.max_pixels)
-                for photo, stem in zip(photos, stems, strict=True)
+                PanopticSample(self.root / "images", name, files[numbers[stem]].read, self.max_pixels)
+                for name, stem in zip(self.names, stems, strict=True)
             ]
         )
 
@@ -99,13 +106,12 @@ def open_labelled(
 
     Raises:
         SettingsError: a split, which a folder does not have.
-        DataError: as `FolderDataset`.
+        DataError: no images, or two of one stem.
     """
     if split is not None:
         raise SettingsError(f"{root} is a labelled folder, which has no splits: leave --split (split=) out.")
     selection = selection or Selection()
-    names = FolderDataset(root, selection=selection, max_pixels=max_pixels).names
-    return LabelledFolder(Path(root), selection, names, max_pixels)
+    return LabelledFolder(Path(root), selection, photo_names(Path(root), selection), max_pixels)
 
 
 def is_labelled(root: Path) -> bool:
@@ -113,16 +119,13 @@ def is_labelled(root: Path) -> bool:
     return (root / "images").is_dir() and any((root / name).is_dir() for name in ("masks", "panoptic"))
 
 
-def _instances(sample: Sample, known: dict[int, object] | None) -> InstanceTruth:
-    """Without the photo, which the sample around it reads and compares with."""
-    labels = read_masks(sample.labels_path)
-    ignore = np.zeros(labels.shape, bool) if sample.ignore_path is None else read_ignore(sample.ignore_path)
-    if ignore.shape != labels.shape:
-        got = " x ".join(map(str, ignore.shape))
-        raise DataError(f"{sample.ignore_path} is {got} (rows x columns), another size than {sample.labels_path}.")
+def _instances(files: TruthFiles, known: dict[int, object] | None) -> InstanceTruth:
+    labels, marked = files.read()
     present = np.unique(labels[labels > 0]).tolist()
     of_objects = tuple(known.get(label) for label in present) if known is not None else None
-    return InstanceTruth(Instances.from_labels(labels), of_objects, ignore[None])
+    return InstanceTruth(
+        Instances.from_labels(labels), of_objects, marked[None] if marked.any() else np.zeros((0, *marked.shape), bool)
+    )
 
 
 def _classes(path: Path) -> dict[str, dict[int, object]]:

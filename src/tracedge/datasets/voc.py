@@ -106,7 +106,7 @@ class VocDataset:
             raise SettingsError(
                 "--void-edges and --crowd-edges are for COCO: in VOC void lies along every border, and there are no crowds."
             )
-        return Samples([EdgeSample(photo, partial(_edges, files), self.max_pixels) for photo, files in self._files()])
+        return Samples([EdgeSample(*photo, partial(_edges, files), self.max_pixels) for photo, files in self._files()])
 
     def instances(self) -> Samples[InstanceSample]:
         """The objects and their class ids; no crowds.
@@ -114,14 +114,18 @@ class VocDataset:
         Void is left out, as is usual for VOC: it is neither an object nor ignored, so a mask that lies in it counts as wrong.
         COCO's evaluation ignores no pixels, and a belt along every border is no crowd, in which objects may be found.
         """
-        return Samples([InstanceSample(photo, partial(_instances, of), self.max_pixels) for photo, of in self._files()])
+        return Samples(
+            [InstanceSample(*photo, partial(_instances, of), self.max_pixels) for photo, of in self._files()]
+        )
 
     def panoptic(self) -> Samples[PanopticSample]:
         """20 things, and background as the one kind of stuff; void is 0."""
-        return Samples([PanopticSample(photo, partial(_panoptic, of), self.max_pixels) for photo, of in self._files()])
+        return Samples([PanopticSample(*photo, partial(_panoptic, of), self.max_pixels) for photo, of in self._files()])
 
-    def _files(self) -> list[tuple[Path, _Files]]:
-        return [(_photo(self.root, stem), _files(self.root, stem, self.max_pixels)) for stem in self.stems]
+    def _files(self) -> list[tuple[tuple[Path, str], _Files]]:
+        """The folder and the name of each photo, and its label maps."""
+        folder = self.root / "JPEGImages"
+        return [((folder, f"{stem}.jpg"), _files(self.root, stem, self.max_pixels)) for stem in self.stems]
 
 
 def open_voc(

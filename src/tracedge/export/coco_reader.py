@@ -245,7 +245,7 @@ def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage
             "it is a list of results, which name no images: give images, their instances file or a mapping."
         )
     if not isinstance(images, Mapping):
-        return images_of(read_json(Path(images)), max_pixels)
+        return read_coco_images(images, max_pixels=max_pixels)
     known = {}
     for number, said in images.items():
         pair = type(said) in (tuple, list) and len(said) == 2
