@@ -170,6 +170,11 @@ def test_the_limit_that_is_given_reaches_every_file(tmp_path: Path, kind: str) -
         else:
             with pytest.raises(DataError, match=r"(masks|panoptic)/a\.png is 4 x 3 pixels, more than the limit of 11"):
                 _ = sample.labels
+    if kind == "ignore":
+        save(tmp_path / kind / "a.png", np.zeros((4, 5), np.uint8))
+        (sample,) = FolderDataset(tmp_path, max_pixels=12)
+        with pytest.raises(DataError, match=r"ignore/a\.png is 5 x 4 pixels, more than the limit of 12"):
+            _ = sample.labels
 
 
 def test_what_is_chosen_on_opening_is_what_is_given(tmp_path: Path) -> None:

@@ -99,14 +99,13 @@ def read_rgb(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> n
 
 
 def read_not_black(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
-    """Where a PNG of any mode is not black: bool (H, W). A palette counts by its colours, and transparency not at all.
+    """Where a PNG of any mode is brighter than black: bool (H, W). A palette counts by its colours, transparency not at all.
 
     Raises:
         DataError: the file is missing, damaged or larger than `max_pixels`.
     """
     with _opened(path, max_pixels) as image:
-        values = np.array(image if image.mode in ONE_CHANNEL and image.mode != "P" else image.convert("RGB"))
-    return values > 0 if values.ndim == 2 else np.asarray(values.any(axis=2))
+        return np.asarray(np.array(image.convert("L")) > 0)
 
 
 def _read(path: str | os.PathLike[str], modes: Collection[str], expected: str, max_pixels: int) -> np.ndarray:

@@ -86,7 +86,7 @@ def score_instances(
     """
     if found.shape != truth.shape:
         raise DataError(f"the truth is {truth.shape} and the prediction {found.shape} (rows, columns).")
-    if crowds is not None and (crowds.ndim != 3 or crowds.shape[1:] != truth.shape):
+    if crowds is not None and crowds.shape[1:] != truth.shape:
         raise DataError(f"crowds are masks (C, H, W) of the truth's size {truth.shape}, got {crowds.shape}.")
     if classes is not None and len(classes) != len(truth):
         raise DataError(f"the truth has {len(truth)} objects and {len(classes)} classes: one for each is needed.")
