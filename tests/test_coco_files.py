@@ -199,8 +199,8 @@ def test_other_tools_files_are_read_with_polygons_lists_and_crowds(tmp_path):
     assert found.instances(1).areas.tolist() == [13, 6]
     assert found.instances(1).scores.tolist() == [1, 1]
     assert found.instances(1).masks[1, 1:3, 1:4].all()
-    assert found.classes(1) == (3, 9)
-    assert found.instances(1, crowds=True).areas.tolist() == [63]
+    assert found.truth(1)[1] == (3, 9)
+    assert found.truth(1)[2].sum(axis=(1, 2)).tolist() == [63]
     with pytest.raises(DataError, match="has no image 2; it has 1"):
         found.instances(2)
 
@@ -211,7 +211,7 @@ def test_a_crowd_is_marked_by_one_or_true_and_null_is_no_crowd(tmp_path):
         value["annotations"][0]["iscrowd"] = marked
         found = read_coco(written(tmp_path, value))
         assert found.instances(1).areas.tolist() == areas
-        assert len(found.instances(1, crowds=True)) == 1 - len(areas)
+        assert len(found.truth(1)[2]) == 1 - len(areas)
 
 
 @pytest.mark.parametrize(

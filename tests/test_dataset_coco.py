@@ -60,12 +60,12 @@ def true_boundaries_of(dataset, void_edges, crowd_edges):
     return np.flatnonzero(edges[0]).tolist()
 
 
-def test_instances_have_their_categories_and_crowds_are_ignored(tmp_path):
+def test_instances_have_their_categories_and_crowds_are_apart(tmp_path):
     (sample,) = open_coco(coco_2017(tmp_path, [139])).instances()
     truth = sample.truth
     np.testing.assert_array_equal(truth.objects.masks, [segments() == 2, segments() == 70_000])
     assert truth.classes == (18, 3)
-    np.testing.assert_array_equal(truth.ignore, segments() == 5)
+    np.testing.assert_array_equal(truth.crowds, [segments() == 5])
 
 
 def test_panoptic_segments_say_what_they_are(tmp_path):

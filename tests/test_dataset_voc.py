@@ -23,12 +23,12 @@ def test_the_folder_may_be_any_of_three(tmp_path):
     assert open_dataset(root, "train").names == ("2007_000033.jpg",)
 
 
-def test_instances_are_indices_and_void_is_ignored(tmp_path):
+def test_instances_are_indices_and_void_is_no_crowd(tmp_path):
     sample = next(iter(open_voc(voc(tmp_path)).instances()))
     truth, objects = sample.truth, voc_objects()
     np.testing.assert_array_equal(truth.objects.masks, [objects == 1, objects == 3])
     assert [by_id(VOC_PANOPTIC)[number].name for number in truth.classes] == ["person", "chair"]
-    np.testing.assert_array_equal(truth.ignore, objects == 255)
+    assert truth.crowds.shape == (0, *objects.shape)
 
 
 def test_the_class_of_an_object_is_that_of_most_of_its_pixels(tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 from tracedge.atomic import atomic_path, is_temporary
 from tracedge.errors import DataError
 from tracedge.export.npz import read_npz, write_npz
-from tracedge.export.png import read_png16, write_png8, write_png16
+from tracedge.export.png import read_not_black, read_png16, write_png8, write_png16
 from tracedge.maps import EdgeMap
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
@@ -173,6 +173,22 @@ def test_a_missing_a_foreign_and_a_truncated_png_are_named(tmp_path):
     for name in ("cut.png", "text.png", "missing.png"):
         with pytest.raises(DataError, match=rf"{name} cannot be read as a PNG"):
             read_png16(tmp_path / name)
+
+
+def test_not_black_is_seen_in_a_png_of_any_mode(tmp_path):
+    expected = np.array([[False, True, True]])
+    grey = np.array([[0, 1, 200]], np.uint8)
+    palette = Image.fromarray(np.array([[1, 0, 2]], np.uint8))
+    palette.putpalette([255, 255, 255, 0, 0, 0, 0, 9, 0])  # index 0 is white, 1 is black
+    pictures = [
+        Image.fromarray(values) for values in (expected, grey, grey.astype(np.uint16), np.stack([grey] * 3, -1))
+    ]
+    pictures += [palette, pictures[1].convert("LA"), pictures[3].convert("RGBA")]
+    for picture in pictures:
+        picture.save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_not_black(tmp_path / "a.png"), expected, err_msg=picture.mode)
+    with pytest.raises(DataError, match=r"a\.png is 3 x 1 pixels, more than the limit of 2"):
+        read_not_black(tmp_path / "a.png", max_pixels=2)
 
 
 def test_a_png_that_claims_a_huge_size_is_refused_unread(tmp_path):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_files import header_only
 from tracedge.datasets.folder import FolderDataset
 from tracedge.datasets.labelled import open_labelled
+from tracedge.datasets.layouts import open_dataset
+from tracedge.datasets.samples import EdgeSample
 from tracedge.errors import DataError
 from tracedge.metrics.edges import instance_boundaries
 
@@ -81,11 +84,11 @@ def test_a_photo_lying_on_its_side_is_turned_before_its_size_is_compared(tmp_pat
     assert sample.image.shape[:2] == sample.labels.shape == (3, 4)
 
 
-def test_a_mask_of_another_size_is_refused_and_both_files_are_named(tmp_path: Path) -> None:
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     save(tmp_path / "images" / "a.png", np.zeros((4, 3, 3), np.uint8))
     (sample,) = FolderDataset(tmp_path)
-    with pytest.raises(DataError, match=r"masks/a\.png is 3 x 4 .*images/a\.png is 4 x 3"):
+    with pytest.raises(DataError, match=r"truth of a\.png is 3 x 4 .*images/a\.png is 4 x 3"):
         _ = sample.labels
 
 
@@ -93,7 +96,7 @@ def test_an_ignore_map_of_another_size_is_refused(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     save(tmp_path / "ignore" / "a.png", np.zeros((4, 3), bool))
     (sample,) = FolderDataset(tmp_path)
-    with pytest.raises(DataError, match=r"ignore/a\.png is 4 x 3"):
+    with pytest.raises(DataError, match=r"ignore/a\.png is 4 x 3 .*another size than .*masks/a\.png"):
         _ = sample.ignore
 
 
@@ -156,3 +159,64 @@ def test_the_shared_sets_can_be_read(name: str, images: int) -> None:
     sample = next(iter(dataset))
     assert sample.labels.shape == sample.image.shape[:2] == sample.ignore.shape
     assert instance_boundaries(sample.labels, sample.ignore, sample.void).any()
+
+
+@pytest.mark.parametrize("kind", ["masks", "panoptic", "ignore"])
+def test_a_truth_over_the_limit_is_refused_by_its_header(tmp_path: Path, kind: str) -> None:
+    add_image(tmp_path, "a")
+    header_only(tmp_path / kind / "a.png", 20_000, 2 if kind == "panoptic" else 0)
+    (sample,) = FolderDataset(tmp_path)
+    with pytest.raises(DataError, match=rf"{kind}/a\.png is 20000 x 20000 pixels, more than the limit"):
+        _ = sample.labels
+    if kind != "panoptic":
+        (sample,) = open_dataset(tmp_path).instances()
+        with pytest.raises(DataError, match="20000 x 20000 pixels, more than the limit"):
+            _ = sample.truth
+
+
+@pytest.mark.parametrize("kind", ["masks", "panoptic", "ignore"])
+def test_the_limit_that_is_given_reaches_every_file(tmp_path: Path, kind: str) -> None:
+    add_image(tmp_path, "a")
+    save(tmp_path / kind / "a.png", np.zeros((3, 4, 3) if kind == "panoptic" else (3, 4), np.uint8))
+    for limit in (11, 12):
+        (sample,) = FolderDataset(tmp_path, max_pixels=limit)
+        if limit == 12:
+            assert sample.labels.shape == (3, 4)
+        else:
+            with pytest.raises(DataError, match=r"(masks|panoptic)/a\.png is 4 x 3 pixels, more than the limit of 11"):
+                _ = sample.labels
+    if kind == "ignore":
+        save(tmp_path / kind / "a.png", np.zeros((4, 5), np.uint8))
+        (sample,) = FolderDataset(tmp_path, max_pixels=12)
+        with pytest.raises(DataError, match=r"ignore/a\.png is 5 x 4 pixels, more than the limit of 12"):
+            _ = sample.labels
+
+
+def test_what_is_chosen_on_opening_is_what_is_given(tmp_path: Path) -> None:
+    """The folder is looked through once: a photo that comes later has no part."""
+    add_image(tmp_path, "b")
+    dataset = open_dataset(tmp_path)
+    save(tmp_path / "images" / "a.png", np.zeros((3, 4, 3), np.uint8))
+    assert dataset.names == dataset.edges().names == dataset.instances().names == ("b.png",)
+    assert [type(sample) for sample in dataset.edges()] == [EdgeSample]
+
+
+def test_only_chosen_photos_need_a_truth(tmp_path: Path) -> None:
+    add_image(tmp_path, "a")
+    save(tmp_path / "images" / "b.png", np.zeros((3, 4, 3), np.uint8))
+    assert FolderDataset(tmp_path, 1).names == ("a.png",)
+    with pytest.raises(DataError, match=r"1 of 2 images have no truth: .*b\.png is missing"):
+        FolderDataset(tmp_path)
+
+
+def test_what_is_ignored_is_one_crowd_of_the_instances(tmp_path: Path) -> None:
+    """Uncut, although it lies over object 300."""
+    add_image(tmp_path, "a")
+    add_image(tmp_path, "b")
+    marked = np.zeros((3, 4), bool)
+    marked[0, 0] = marked[2, 2:] = True
+    save(tmp_path / "ignore" / "b.png", marked)
+    plain, partly = open_dataset(tmp_path).instances()
+    assert plain.truth.crowds.shape == (0, 3, 4)
+    np.testing.assert_array_equal(partly.truth.crowds, [marked])
+    assert partly.truth.objects.areas.tolist() == [2, 4]

@@ -88,15 +88,6 @@ def test_images_without_predictions_count():
     assert (none.ap, none.ar100, none.predictions) == (0, 0, 0)
 
 
-def test_a_mask_on_ignored_ground_is_neither_right_nor_wrong():
-    labels = boxes((5, 5, 25, 25))
-    both = Instances(np.stack([boxes((40, 40, 55, 60)) > 0, labels == 1]), [0.9, 0.8])
-    ignore = np.zeros(labels.shape, bool)
-    ignore[35:, 30:] = True
-    assert scored((labels, both)).ap == pytest.approx(0.5)
-    assert scored((labels, both), ignore=ignore).ap == pytest.approx(1)
-
-
 def test_more_than_a_hundred_masks_are_cut_by_score():
     labels = boxes((5, 5, 25, 25))
     others = np.zeros((120, 60, 80), bool)

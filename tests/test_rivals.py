@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.feature import canny
 
+from image_files import header_only
 from tracedge.errors import DataError, SettingsError
 from tracedge.rivals import CANNY_LEVELS, FolderOfEdges, canny_edges, sobel_edges
 
@@ -103,3 +104,15 @@ def test_files_that_cannot_be_edges_are_refused_with_a_reason(tmp_path: Path) ->
     (tmp_path / "cat.png").write_bytes((tmp_path / "cat.png").read_bytes()[:900])
     with pytest.raises(DataError, match="cannot be read"):
         folder.read("cat", (64, 64))
+
+
+def test_edges_over_every_limit_are_refused_by_their_header(tmp_path: Path) -> None:
+    header_only(tmp_path / "cat.png", 20_000)
+    with pytest.raises(DataError, match=r"cat\.png is 20000 x 20000 pixels, more than the limit"):
+        FolderOfEdges(tmp_path).read("cat", (2, 3))
+
+
+def test_edges_as_large_as_their_image_are_accepted_over_the_limit(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tracedge.rivals.edges.MAX_PIXELS", 5)
+    save(tmp_path / "cat.png", np.full((2, 3), 255, np.uint8))
+    assert FolderOfEdges(tmp_path).read("cat", (2, 3)).all()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.evaluation.instances import InstanceRow, LabelledSet, Methods
+    from tracedge.evaluation.instances import InstanceRow, Methods
     from tracedge.proposals.from_files import MaskSource
 
 
@@ -70,7 +70,9 @@ def instances(
     Without --pred a model's edges are tried: straight, and on the masks of --proposals. Files of masks must know every image
     of the truth, unless --missing-empty is given.
     """
-    from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown
+    from tracedge.datasets.layouts import instances_file
+    from tracedge.datasets.layouts import provenance as data_provenance
+    from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown, labelled_set
     from tracedge.evaluation.journal import journal_beside
     from tracedge.evaluation.report import write_report
     from tracedge.export.coco_reader import is_results
@@ -86,14 +88,15 @@ def instances(
     if pred is None and of_truth is not None:
         raise SettingsError(f"--truth {of_truth} has no photos to predict from: give a folder with images/, or --pred.")
     chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit, max_pixels)
-    opened = {str(path): _opened(path, chosen) for path in truth}
-    sets = {name: labelled for name, (labelled, _) in opened.items()}
+    opened = {str(path): chosen.open(path) for path in truth}
+    sets = {name: labelled_set(dataset.instances()) for name, dataset in opened.items()}
     names = [name for labelled in sets.values() for name in labelled.names]
     settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
-    settings["data"] = {name: said for name, (_, said) in opened.items()}
+    settings["data"] = {name: data_provenance(dataset) for name, dataset in opened.items()}
     ways: FromFile | FromModel
     if pred is not None:
-        ways = FromFile(pred, image_ids or (of_truth if is_results(pred) else None), max_pixels)
+        known_ids = next(filter(None, map(instances_file, opened.values())), None)
+        ways = FromFile(pred, image_ids or (known_ids if is_results(pred) else None), max_pixels)
         source = ways.source()
         _refuse_missing(source, names, missing_empty)
         settings["masks"] = source.provenance
@@ -137,22 +140,6 @@ def instances(
             seconds = {"this run": perf_counter() - started}
             write_report(report, text, instances_markdown(rows), settings, seconds, pictures)
     typer.echo(instances_markdown(rows))
-
-
-def _opened(path: Path, chosen: data.DatasetOptions) -> tuple[LabelledSet, dict[str, object]]:
-    """A data set, or the truth of a COCO file without photos; and what is said of it in the report."""
-    from tracedge.datasets.layouts import provenance as data_provenance
-    from tracedge.evaluation.instances import labelled_coco, labelled_set
-
-    if not path.is_file():
-        dataset = chosen.open(path)
-        return labelled_set(dataset.instances()), data_provenance(dataset)
-    if chosen.split is not None:
-        raise SettingsError(f"--split is for a data set's folder: {path} is a file, and its images are all one split.")
-    asked = chosen.selection if chosen.ids is not None or chosen.sample is not None else None
-    labelled = labelled_coco(path, chosen.limit, selection=asked, max_pixels=chosen.max_pixels)
-    said = {"layout": "COCO file", "split": None, "images": len(labelled.names)}
-    return labelled, said | chosen.selection.provenance
 
 
 def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: bool) -> None:

@@ -68,7 +68,7 @@ class BsdsDataset:
         mats = (_mat(self.root, self.split, photo.stem) for photo in self.photos)
         return Samples(
             [
-                EdgeSample(photo, partial(_edges, mat), self.max_pixels)
+                EdgeSample(photo.parent, photo.name, partial(_edges, mat), self.max_pixels)
                 for photo, mat in zip(self.photos, mats, strict=True)
             ]
         )

@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, edges_of_panoptic, read_panoptic
 from tracedge.datasets.samples import (
     EdgeSample,
@@ -64,8 +61,13 @@ class CocoDataset:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The file names of the photos, in order."""
+        """The names of the photos, relative to `photos`, in order."""
         return tuple(image.file_name for image in self.images)
+
+    @property
+    def instances_file(self) -> Path:
+        """instances_<split>.json, which may not be there."""
+        return _instances_file(self.root, self.split)
 
     def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> Samples[EdgeSample]:
         """The borders of panoptic segments; see `edges_of_panoptic`.
@@ -77,21 +79,25 @@ class CocoDataset:
         def read(file: PanopticFile) -> EdgeTruth:
             return edges_of_panoptic(file.read(), void_edges=void_edges, crowd_edges=crowd_edges)
 
-        return Samples([EdgeSample(photo, partial(read, file), self.max_pixels) for photo, file in self._panoptic()])
+        return Samples(
+            [EdgeSample(self.photos, name, partial(read, file), self.max_pixels) for name, file in self._panoptic()]
+        )
 
     def instances(self) -> Samples[InstanceSample]:
-        """The objects of instances_<split>.json, their category ids as classes; its crowds are what is ignored.
+        """The objects of instances_<split>.json, their category ids as classes, and its crowds, each by itself.
 
         Raises:
             DataError: no such file, or one that is not as it should be.
         """
-        path = _instances_file(self.root, self.split)
+        path = self.instances_file
         if not path.is_file():
             raise DataError(f"{path} is missing: the instances of {self.split} are in it.")
         truth = read_coco(path, only=[image.id for image in self.images], max_pixels=self.max_pixels)
-        reads = (partial(instance_truth, truth, image.id) for image in self.images)
         return Samples(
-            [InstanceSample(photo, read, self.max_pixels) for photo, read in zip(self._paths, reads, strict=True)]
+            [
+                InstanceSample(self.photos, image.file_name, partial(instance_truth, truth, image.id), self.max_pixels)
+                for image in self.images
+            ]
         )
 
     def panoptic(self) -> PanopticSamples:
@@ -102,17 +108,13 @@ class CocoDataset:
         """
         found = list(self._panoptic())
         return PanopticSamples(
-            [PanopticSample(photo, file.read, self.max_pixels) for photo, file in found],
+            [PanopticSample(self.photos, name, file.read, self.max_pixels) for name, file in found],
             categories_of(file for _, file in found),
             tuple(image.id for image in self.images),
         )
 
-    @property
-    def _paths(self) -> list[Path]:
-        return [self.photos / image.file_name for image in self.images]
-
-    def _panoptic(self) -> Iterator[tuple[Path, PanopticFile]]:
-        """Each photo with its panoptic truth; all of them are known to be there before the first is given."""
+    def _panoptic(self) -> Iterator[tuple[str, PanopticFile]]:
+        """The name of each photo with its panoptic truth; all of them are known to be there before the first is given."""
         files: dict[int, PanopticFile] = {}
         wanted, looked_in = {image.id for image in self.images}, []
         for split in ("train2017", "val2017") if self.split.endswith("2014") else (self.split,):
@@ -124,7 +126,7 @@ class CocoDataset:
         refuse_missing(missing, len(self.images), "panoptic truth", looked_in)
         pngs = [files[image.id].png for image in self.images]
         refuse_absent(pngs, "PNG of panoptic ids")
-        return zip(self._paths, (files[image.id] for image in self.images), strict=True)
+        return ((image.file_name, files[image.id]) for image in self.images)
 
 
 def open_coco(
@@ -178,14 +180,12 @@ def is_coco(root: Path) -> bool:
 
 
 def instance_truth(file: CocoFile, image_id: int) -> InstanceTruth:
-    """The objects of an image of a COCO file, their category ids, and its crowds as what is ignored.
+    """The objects of an image of a COCO file, their category ids, and its crowds.
 
     Raises:
         DataError: a segmentation that is damaged.
     """
-    crowds = file.instances(image_id, crowds=True).masks
-    ignore: NDArray[np.bool_] | None = np.asarray(crowds.any(axis=0)) if len(crowds) else None
-    return InstanceTruth(file.instances(image_id), file.classes(image_id), ignore)
+    return InstanceTruth(*file.truth(image_id))
 
 
 def _number(wanted: Wanted) -> int | None:

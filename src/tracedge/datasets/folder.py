@@ -3,89 +3,67 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from tracedge.datasets.panoptic_truth import read_panoptic_ids
+from tracedge.datasets.samples import EdgeSample, EdgeTruth, Samples
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
-from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS, load_image
-
-_LABEL_MODES = ("1", "L", "P", "I", "I;16")
+from tracedge.export.png import ONE_CHANNEL, read_grey, read_not_black, read_rgb
+from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS
+from tracedge.panoptic_map import VOID, ids_from_rgb
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One image and its truth. Files are read when asked for, once a sample.
+class TruthFiles:
+    """The truth of one image, not yet read.
 
     Attributes:
-        stem: file name without its suffix; names the image everywhere.
-        image_path: the photo.
-        labels_path: masks/<stem>.png or panoptic/<stem>.png.
-        ignore_path: ignore/<stem>.png, or None.
+        labels: masks/<stem>.png or panoptic/<stem>.png.
+        ignore: ignore/<stem>.png, or None.
         void: the label of pixels nobody labelled: 0 in panoptic maps. None in masks, where 0 is background, and the
             border of an instance with background is a true edge.
-        max_pixels: a larger photo is refused before it is decoded.
+        max_pixels: a larger PNG is refused before it is decoded.
     """
 
-    stem: str
-    image_path: Path
-    labels_path: Path
-    ignore_path: Path | None
+    labels: Path
+    ignore: Path | None
     void: int | None
     max_pixels: int = MAX_PIXELS
 
-    @cached_property
-    def image(self) -> NDArray[np.uint8]:
-        """uint8 (H, W, 3), turned upright by its EXIF orientation."""
-        return load_image(self.image_path, max_pixels=self.max_pixels)
-
-    @cached_property
-    def labels(self) -> NDArray[np.int32]:
-        """(H, W) int32: one label a segment.
+    def read(self) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """The labels, int32 (H, W), one a segment, and what ignore/ marks, bool (H, W).
 
         Raises:
-            DataError: a file that is no label map, or of another size than the image.
+            DataError: a file that cannot be read, is too large or no label map, or an ignore map of another size.
         """
-        read = read_masks if self.void is None else read_panoptic_ids
-        labels = read(self.labels_path, max_pixels=self.max_pixels)
-        self._require_image_size(labels, self.labels_path)
-        return labels
+        if self.void is None:
+            expected = "one channel of labels, 0 background"
+            labels = read_grey(self.labels, ONE_CHANNEL, expected, max_pixels=self.max_pixels).astype(np.int32)
+        else:
+            labels = ids_from_rgb(read_rgb(self.labels, max_pixels=self.max_pixels))
+        if self.ignore is None:
+            return labels, np.zeros(labels.shape, bool)
+        marked = read_not_black(self.ignore, max_pixels=self.max_pixels)
+        if marked.shape != labels.shape:
+            got = " x ".join(map(str, marked.shape))
+            raise DataError(f"{self.ignore} is {got} (rows x columns), another size than {self.labels}.")
+        return labels, marked
 
-    @cached_property
-    def ignore(self) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels where nothing is known, by ignore/ or because they are void.
+    def edges(self) -> EdgeTruth:
+        """The labels; nothing is known where ignore/ says so, and in void.
 
         Raises:
-            DataError: an ignore map of another size than the image.
+            DataError: as `read`.
         """
-        ignore = np.zeros(self.labels.shape, bool) if self.void is None else self.labels == self.void
-        if self.ignore_path is not None:
-            marked = read_ignore(self.ignore_path, max_pixels=self.max_pixels)
-            self._require_image_size(marked, self.ignore_path)
-            ignore = ignore | marked
-        return ignore
-
-    @property
-    def boundaries(self) -> None:
-        """None: the borders of `labels` are the truth."""
-        return None
-
-    def _require_image_size(self, values: NDArray[np.generic], path: Path) -> None:
-        height, width = self.image.shape[:2]
-        if values.shape != (height, width):
-            raise DataError(
-                f"{path} is {values.shape[0]} x {values.shape[1]} (rows x columns), "
-                f"but its image {self.image_path} is {height} x {width}, upright."
-            )
+        labels, ignore = self.read()
+        return EdgeTruth(labels, ignore if self.void is None else ignore | (labels == self.void), self.void)
 
 
 class FolderDataset:
-    """The samples of a folder, in the order of their file names.
+    """The edges of a folder, in the order of the file names.
 
         root/images/<stem>.jpg      the photos (any suffix of tracedge.images)
         root/panoptic/<stem>.png    COCO panoptic, id = R + 256 G + 65536 B, 0 is void; if it is there, its segments,
@@ -96,12 +74,11 @@ class FolderDataset:
     Args:
         root: the folder.
         limit: keep only the first so many images.
-        panoptic: whether panoptic/ is the truth where it is there; False: always masks/.
         selection: which images; `limit` is then its own.
-        max_pixels: see `Sample`.
+        max_pixels: the largest H * W accepted of a photo or PNG.
 
     Raises:
-        DataError: no images, no truth folder, an image without truth, or two images of one stem.
+        DataError: no images, no truth folder, a chosen image without truth, or two images of one stem.
     """
 
     def __init__(
@@ -109,88 +86,79 @@ class FolderDataset:
         root: str | os.PathLike[str],
         limit: int | None = None,
         *,
-        panoptic: bool = True,
         selection: Selection | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self.root, self.max_pixels = Path(root), max_pixels
-        images = _images_in(self.root / "images")
-        self.panoptic = panoptic and (self.root / "panoptic").is_dir()
-        truth = self.root / ("panoptic" if self.panoptic else "masks")
-        if not truth.is_dir():
-            looked_for = "neither panoptic/ nor masks/" if panoptic else "no masks/"
-            raise DataError(f"{self.root} has {looked_for} beside images/: the truth is missing.")
-        missing = [stem for stem in images if not (truth / f"{stem}.png").is_file()]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(images)} images have no truth: {truth / missing[0]}.png is missing."
-            )
-        selection = Selection(limit=limit) if selection is None else selection
-        chosen = selection.choose(images, str(self.root))
-        self._samples = [self._sample(stem, images[stem], truth) for stem in chosen]
+        self.root = Path(root)
+        names = photo_names(self.root, Selection(limit=limit) if selection is None else selection)
+        self._samples = folder_edges(self.root, names, max_pixels)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The file names of the photos, in order."""
-        return tuple(sample.image_path.name for sample in self._samples)
+        return self._samples.names
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __iter__(self) -> Iterator[Sample]:
-        for sample in self._samples:
-            # A fresh one each time: what it has read is freed with it.
-            yield Sample(**{name: getattr(sample, name) for name in Sample.__dataclass_fields__})
-
-    def _sample(self, stem: str, path: Path, truth: Path) -> Sample:
-        ignore = self.root / "ignore" / f"{stem}.png"
-        void = 0 if self.panoptic else None
-        labels, known = truth / f"{stem}.png", ignore if ignore.is_file() else None
-        return Sample(stem, path, labels, known, void, self.max_pixels)
+    def __iter__(self) -> Iterator[EdgeSample]:
+        return iter(self._samples)
 
 
-def _images_in(folder: Path) -> dict[str, Path]:
+def photo_names(root: Path, selection: Selection) -> tuple[str, ...]:
+    """The file names of the chosen photos of root/images, in order.
+
+    Raises:
+        DataError: no images, two of one stem, or as `Selection.choose`.
+    """
+    photos = _photos_in(root / "images")
+    return tuple(photos[stem] for stem in selection.choose(photos, str(root)))
+
+
+def folder_edges(root: Path, names: tuple[str, ...], max_pixels: int = MAX_PIXELS) -> Samples[EdgeSample]:
+    """The edges of these photos: of panoptic/ where it is there, else of masks/.
+
+    Raises:
+        DataError: as `truth_files`.
+    """
+    files = truth_files(root, names, "panoptic" if (root / "panoptic").is_dir() else "masks", max_pixels)
+    photos = root / "images"
+    return Samples([EdgeSample(photos, name, of.edges, max_pixels) for name, of in zip(names, files, strict=True)])
+
+
+def truth_files(root: Path, names: tuple[str, ...], kind: str, max_pixels: int = MAX_PIXELS) -> list[TruthFiles]:
+    """The truth of each of these photos, in `kind`, "masks" or "panoptic".
+
+    Raises:
+        DataError: no such folder, or a photo without truth.
+    """
+    truth = root / kind
+    if not truth.is_dir():
+        looked_for = "no masks/" if (root / "panoptic").is_dir() else "neither panoptic/ nor masks/"
+        raise DataError(f"{root} has {looked_for} beside images/: the truth is missing.")
+    stems = [Path(name).stem for name in names]
+    missing = [stem for stem in stems if not (truth / f"{stem}.png").is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} of {len(stems)} images have no truth: {truth / missing[0]}.png is missing.")
+    ignore = [root / "ignore" / f"{stem}.png" for stem in stems]
+    void = VOID if kind == "panoptic" else None
+    return [
+        TruthFiles(truth / f"{stem}.png", path if path.is_file() else None, void, max_pixels)
+        for stem, path in zip(stems, ignore, strict=True)
+    ]
+
+
+def _photos_in(folder: Path) -> dict[str, str]:
+    """Stem -> file name."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; a labelled folder has images/ and masks/ or panoptic/.")
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         if path.stem in found:
-            raise DataError(f"{found[path.stem].name} and {path.name} in {folder} have one stem: rename one of them.")
-        found[path.stem] = path
+            raise DataError(f"{found[path.stem]} and {path.name} in {folder} have one stem: rename one of them.")
+        found[path.stem] = path.name
     if not found:
         raise DataError(f"No image in {folder}: looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return found
-
-
-def read_masks(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.int32]:
-    """The labels of a grey PNG, int32 (H, W), 0 background.
-
-    Raises:
-        DataError: a file that cannot be read, is larger than max_pixels, or of several channels.
-    """
-    picture = _read_png(path, max_pixels)
-    if picture.mode not in _LABEL_MODES:
-        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected one channel of labels, 0 background.")
-    return np.asarray(picture).astype(np.int32)
-
-
-def read_ignore(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
-    """(H, W) bool: where a PNG is not black.
-
-    Raises:
-        DataError: a file that cannot be read, or is larger than max_pixels.
-    """
-    return np.asarray(_read_png(path, max_pixels).convert("L")) > 0
-
-
-def _read_png(path: Path, max_pixels: int) -> Image.Image:
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise DataError(f"{path} is of {picture.width} x {picture.height} pixels, more than {max_pixels}.")
-            picture.load()
-            return picture
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a PNG: {error}.") from error

@@ -13,12 +13,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, read_panoptic
-from tracedge.datasets.folder import FolderDataset, Sample, read_ignore, read_masks
+from tracedge.datasets.folder import TruthFiles, folder_edges, photo_names, truth_files
 from tracedge.datasets.panoptic_truth import PanopticTruth
-from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, PanopticSamples, Samples
+from tracedge.datasets.samples import (
+    EdgeSample,
+    InstanceSample,
+    InstanceTruth,
+    PanopticSample,
+    PanopticSamples,
+    Samples,
+)
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import read_coco_images
@@ -49,28 +55,36 @@ class LabelledFolder:
     layout = "folder"
     split = None
 
-    def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> FolderDataset:
+    def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> Samples[EdgeSample]:
         """The borders of panoptic segments where there is panoptic/, else of masks.
 
         Raises:
             SettingsError: `void_edges` or `crowd_edges`: a folder says by ignore/ what does not count.
+            DataError: no truth, or a photo without one.
         """
         if void_edges or crowd_edges:
             raise SettingsError(
                 f"--void-edges and --crowd-edges are for COCO's panoptic truth; {self.root} is a folder."
             )
-        return FolderDataset(self.root, selection=self.selection, max_pixels=self.max_pixels)
+        return folder_edges(self.root, self.names, self.max_pixels)
 
     def instances(self) -> Samples[InstanceSample]:
         """The objects of masks/, also where there is panoptic/: instances are things, and not stuff.
 
+        What ignore/ marks is one crowd, see `tracedge.metrics.instances`: it is not known into which regions it falls.
+
         Raises:
             DataError: no masks/, or an instances.json that does not say the classes.
         """
-        dataset = FolderDataset(self.root, panoptic=False, selection=self.selection, max_pixels=self.max_pixels)
+        files = truth_files(self.root, self.names, "masks", self.max_pixels)
         classes = _classes(self.root / CLASSES)
-        reads = ((sample.image_path, partial(_instances, sample, classes.get(sample.stem))) for sample in dataset)
-        return Samples([InstanceSample(photo, read, self.max_pixels) for photo, read in reads])
+        reads = (partial(_instances, of, classes.get(of.labels.stem)) for of in files)
+        return Samples(
+            [
+                InstanceSample(self.root / "images", name, read, self.max_pixels)
+                for name, read in zip(self.names, reads, strict=True)
+            ]
+        )
 
     def panoptic(self) -> PanopticSamples:
         """The segments of panoptic/; what ignore/ marks is void.
@@ -87,9 +101,10 @@ class LabelledFolder:
         missing = [stem for stem in stems if numbers.get(stem) not in files]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
         known = [files[numbers[stem]] for stem in stems]
+        folders = truth_files(self.root, self.names, "panoptic", self.max_pixels)
         samples = [
-            PanopticSample(sample.image_path, partial(_panoptic, file, sample.ignore_path), self.max_pixels)
-            for sample, file in zip(self.edges(), known, strict=True)
+            PanopticSample(self.root / "images", name, partial(_panoptic, file, of), self.max_pixels)
+            for name, file, of in zip(self.names, known, folders, strict=True)
         ]
         return PanopticSamples(samples, categories_of(known))
 
@@ -101,13 +116,12 @@ def open_labelled(
 
     Raises:
         SettingsError: a split, which a folder does not have.
-        DataError: as `FolderDataset`.
+        DataError: no images, or two of one stem.
     """
     if split is not None:
         raise SettingsError(f"{root} is a labelled folder, which has no splits: leave --split (split=) out.")
     selection = selection or Selection()
-    names = FolderDataset(root, selection=selection, max_pixels=max_pixels).names
-    return LabelledFolder(Path(root), selection, names, max_pixels)
+    return LabelledFolder(Path(root), selection, photo_names(Path(root), selection), max_pixels)
 
 
 def is_labelled(root: Path) -> bool:
@@ -115,35 +129,25 @@ def is_labelled(root: Path) -> bool:
     return (root / "images").is_dir() and any((root / name).is_dir() for name in ("masks", "panoptic"))
 
 
-def _instances(sample: Sample, known: dict[int, object] | None) -> InstanceTruth:
-    """Without the photo, which the sample around it reads and compares with."""
-    labels = read_masks(sample.labels_path)
-    ignore = np.zeros(labels.shape, bool)
-    if sample.ignore_path is not None:
-        ignore = _ignore(sample.ignore_path, labels.shape, sample.labels_path)
+def _instances(files: TruthFiles, known: dict[int, object] | None) -> InstanceTruth:
+    labels, marked = files.read()
     present = np.unique(labels[labels > 0]).tolist()
     of_objects = tuple(known.get(label) for label in present) if known is not None else None
-    return InstanceTruth(Instances.from_labels(labels), of_objects, ignore)
+    return InstanceTruth(
+        Instances.from_labels(labels), of_objects, marked[None] if marked.any() else np.zeros((0, *marked.shape), bool)
+    )
 
 
-def _panoptic(file: PanopticFile, ignore_path: Path | None) -> PanopticTruth:
+def _panoptic(file: PanopticFile, files: TruthFiles) -> PanopticTruth:
     """The segments of what is not ignored; those that are ignored altogether are left out."""
     truth = file.read()
-    if ignore_path is None:
+    if files.ignore is None:
         return truth
-    ids = np.where(_ignore(ignore_path, truth.shape, file.png), VOID, truth.map.ids)
+    _, marked = files.read()
+    ids = np.where(marked, VOID, truth.map.ids)
     left = set(np.unique(ids).tolist())
     segments = (replace(segment, area=None) for segment in truth.map.segments if segment.id in left)
     return PanopticTruth(PanopticMap(ids, tuple(segments)), truth.categories)
-
-
-def _ignore(path: Path, image_hw: tuple[int, ...], beside: Path) -> NDArray[np.bool_]:
-    """Where nothing is known, bool (H, W)."""
-    ignore = read_ignore(path)
-    if ignore.shape != image_hw:
-        got = " x ".join(map(str, ignore.shape))
-        raise DataError(f"{path} is {got} (rows x columns), another size than {beside}.")
-    return ignore
 
 
 def _classes(path: Path) -> dict[str, dict[int, object]]:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tracedge.datasets import bsds, coco, labelled, voc
-from tracedge.datasets.folder import Sample as FolderSample
-from tracedge.datasets.samples import EdgeSample, InstanceSample, PanopticSamples
+from tracedge.datasets import bsds, coco, coco_file, labelled, voc
+from tracedge.datasets.samples import EdgeSample, InstanceSample, PanopticSamples, PhotolessInstances
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS
@@ -29,7 +28,7 @@ class SampleList(Protocol[S_co]):
 class Dataset(Protocol):
     """The chosen images of a data set, and its truth in three forms. A form that a layout does not have raises a DataError.
 
-    layout: "COCO", "VOC", "BSDS" or "folder". split: its name, None for a folder.
+    layout: "COCO", "COCO file", "VOC", "BSDS" or "folder". split: its name, None for a folder or a file.
     """
 
     @property
@@ -40,10 +39,8 @@ class Dataset(Protocol):
     def selection(self) -> Selection: ...
     @property
     def names(self) -> tuple[str, ...]: ...
-    def edges(
-        self, *, void_edges: bool = False, crowd_edges: bool = False
-    ) -> SampleList[EdgeSample] | SampleList[FolderSample]: ...
-    def instances(self) -> SampleList[InstanceSample]: ...
+    def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> SampleList[EdgeSample]: ...
+    def instances(self) -> SampleList[InstanceSample | PhotolessInstances]: ...
     def panoptic(self) -> PanopticSamples: ...
 
 
@@ -62,9 +59,10 @@ def open_dataset(
     | VOC 2012 | ImageSets/Segmentation/, SegmentationObject/, JPEGImages/ | val (default), train, trainval |
     | BSDS500 | images/ and groundTruth/ | test (default), val, train |
     | folder | images/, and masks/ or panoptic/ | none |
+    | COCO file | a .json of instances, without photos | none |
 
     Args:
-        path: the root; of VOC and BSDS a folder above will do.
+        path: the root, or the .json; of VOC and BSDS a folder above will do.
         split: one of the above.
         selection: which images; None: all of the split.
         max_pixels: the largest H * W accepted of a picture.
@@ -74,8 +72,10 @@ def open_dataset(
         SettingsError: a split that the layout does not have.
     """
     root = Path(path)
+    if root.is_file():
+        return coco_file.open_coco_file(root, split, selection, max_pixels=max_pixels)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; a data set is one.")
+        raise DataError(f"{root} is not a folder; a data set is one, or a COCO .json.")
     if coco.is_coco(root):
         return coco.open_coco(root, split, selection, max_pixels=max_pixels)
     if voc.find_voc(root) is not None:
@@ -87,6 +87,11 @@ def open_dataset(
     looked_for = (coco.LOOKED_FOR, voc.LOOKED_FOR, bsds.LOOKED_FOR, labelled.LOOKED_FOR)
     lines = "".join(f"\n  {line}" for line in looked_for)
     raise DataError(f"{root} is no data set of a layout that is known; looked there for{lines}")
+
+
+def instances_file(dataset: Dataset) -> Path | None:
+    """The COCO file that says which images the ids of COCO results are; None where the images of a data set have no ids."""
+    return dataset.instances_file if isinstance(dataset, coco.CocoDataset | coco_file.CocoInstances) else None
 
 
 def provenance(dataset: Dataset) -> dict[str, object]:

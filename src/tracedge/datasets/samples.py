@@ -19,7 +19,7 @@ from tracedge.categories import Category
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS, load_image
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 
 Size: TypeAlias = tuple[int, int]
 
@@ -46,11 +46,11 @@ class EdgeTruth:
 
 @dataclass(frozen=True, eq=False)
 class InstanceTruth:
-    """The objects of an image, the class of each (or None), and ignore bool (H, W), where nothing is known, or None."""
+    """The objects of an image, the class of each (or None), and its crowds, bool (C, H, W), where nobody told objects apart."""
 
     objects: Instances
     classes: tuple[object, ...] | None
-    ignore: NDArray[np.bool_] | None
+    crowds: Masks
 
     @property
     def shape(self) -> Size:
@@ -66,18 +66,25 @@ class LabelledPhoto(Generic[Truth]):
     """One photo and its truth. Both are read when asked for, once a sample.
 
     Attributes:
-        image_path: the photo; its stem names it everywhere.
+        folder: of the photos.
+        name: of the photo, relative to the folder, with "/" between its parts and its suffix: "a/1.jpg". It is its alone.
         read: makes the truth. It may raise DataError.
         max_pixels: a larger photo is refused before it is decoded.
     """
 
-    image_path: Path
+    folder: Path
+    name: str
     read: Callable[[], Truth]
     max_pixels: int = MAX_PIXELS
 
     @property
+    def image_path(self) -> Path:
+        """The photo."""
+        return self.folder / self.name
+
+    @property
     def stem(self) -> str:
-        """The file name without its suffix."""
+        """The file name without folders and suffix; two photos of different folders may have one."""
         return self.image_path.stem
 
     @cached_property
@@ -95,7 +102,7 @@ class LabelledPhoto(Generic[Truth]):
         truth, (height, width) = self.read(), self.image.shape[:2]
         if truth.shape != (height, width):
             raise DataError(
-                f"The truth of {self.image_path.name} is {truth.shape[0]} x {truth.shape[1]} (rows x columns), "
+                f"The truth of {self.name} is {truth.shape[0]} x {truth.shape[1]} (rows x columns), "
                 f"but {self.image_path} is {height} x {width}, upright."
             )
         return truth
@@ -112,7 +119,7 @@ class EdgeSample(LabelledPhoto[EdgeTruth]):
             DataError: annotators drew boundaries, and labelled nothing.
         """
         if self.truth.labels is None:
-            raise DataError(f"{self.image_path.name} has boundaries that annotators drew, and no labels of instances.")
+            raise DataError(f"{self.name} has boundaries that annotators drew, and no labels of instances.")
         return self.truth.labels
 
     @property
@@ -139,7 +146,25 @@ class PanopticSample(LabelledPhoto[PanopticTruth]):
     """One photo with its segments."""
 
 
-Sample = TypeVar("Sample", EdgeSample, InstanceSample, PanopticSample)
+@dataclass(frozen=True)
+class PhotolessInstances:
+    """The objects of an image whose photo is not at hand. name: as `LabelledPhoto.name`. read: makes the truth, once a sample."""
+
+    name: str
+    read: Callable[[], InstanceTruth]
+    image = None
+
+    @cached_property
+    def truth(self) -> InstanceTruth:
+        """What is known of the image.
+
+        Raises:
+            DataError: a truth that cannot be read.
+        """
+        return self.read()
+
+
+Sample = TypeVar("Sample", EdgeSample, InstanceSample, PanopticSample, PhotolessInstances)
 
 
 @dataclass(frozen=True)
@@ -150,8 +175,8 @@ class Samples(Generic[Sample]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The file names of the photos, in order."""
-        return tuple(sample.image_path.name for sample in self._samples)
+        """The names of the photos, relative to their folder, in order."""
+        return tuple(sample.name for sample in self._samples)
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -114,19 +114,27 @@ class VocDataset:
             raise SettingsError(
                 "--void-edges and --crowd-edges are for COCO: in VOC void lies along every border, and there are no crowds."
             )
-        return Samples([EdgeSample(photo, partial(_edges, files), self.max_pixels) for photo, files in self._files()])
+        return Samples([EdgeSample(*photo, partial(_edges, files), self.max_pixels) for photo, files in self._files()])
 
     def instances(self) -> Samples[InstanceSample]:
-        """The objects, their class ids, and void as what is ignored."""
-        return Samples([InstanceSample(photo, partial(_instances, of), self.max_pixels) for photo, of in self._files()])
+        """The objects and their class ids; no crowds.
+
+        Void is left out, as is usual for VOC: it is neither an object nor ignored, so a mask that lies in it counts as wrong.
+        COCO's evaluation ignores no pixels, and a belt along every border is no crowd, in which objects may be found.
+        """
+        return Samples(
+            [InstanceSample(*photo, partial(_instances, of), self.max_pixels) for photo, of in self._files()]
+        )
 
     def panoptic(self) -> PanopticSamples:
         """20 things, and background as the one kind of stuff; void is 0."""
-        samples = [PanopticSample(photo, partial(_panoptic, of), self.max_pixels) for photo, of in self._files()]
+        samples = [PanopticSample(*photo, partial(_panoptic, of), self.max_pixels) for photo, of in self._files()]
         return PanopticSamples(samples, VOC_PANOPTIC)
 
-    def _files(self) -> list[tuple[Path, _Files]]:
-        return [(_photo(self.root, stem), _files(self.root, stem, self.max_pixels)) for stem in self.stems]
+    def _files(self) -> list[tuple[tuple[Path, str], _Files]]:
+        """The folder and the name of each photo, and its label maps."""
+        folder = self.root / "JPEGImages"
+        return [((folder, f"{stem}.jpg"), _files(self.root, stem, self.max_pixels)) for stem in self.stems]
 
 
 def open_voc(
@@ -206,9 +214,8 @@ def _edges(files: _Files) -> EdgeTruth:
 
 def _instances(files: _Files) -> InstanceTruth:
     objects, classes = files.read()
-    void = objects == VOID
-    found = Instances.from_labels(np.where(void, BACKGROUND, objects))
-    return InstanceTruth(found, tuple(classes[label] for label in sorted(classes)), void if void.any() else None)
+    found = Instances.from_labels(np.where(objects == VOID, BACKGROUND, objects))
+    return InstanceTruth(found, tuple(classes[label] for label in sorted(classes)), np.zeros((0, *found.shape), bool))
 
 
 def _panoptic(files: _Files) -> PanopticTruth:

@@ -6,27 +6,22 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracedge.datasets.coco import choose_coco_ids, instance_truth
 from tracedge.datasets.layouts import SampleList
-from tracedge.datasets.samples import InstanceSample
-from tracedge.datasets.selection import Selection
+from tracedge.datasets.samples import InstanceSample, PhotolessInstances
 from tracedge.errors import RunError
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.processes import in_order
-from tracedge.export.coco_reader import read_coco, read_coco_images
-from tracedge.images import MAX_PIXELS
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, mean_best_iou, score_instances
 
 
 @dataclass(frozen=True)
 class LabelledInstances:
-    """The truth of one image: its objects, the class of each or None, and ignore bool (H, W), where nothing is known, or None.
+    """The truth of one image: its objects, the class of each or None, and its crowds, bool (C, H, W), or None.
 
     name: of the image, relative to its folder, with its suffix. image: uint8 (H, W, 3), None where only masks are at hand.
     """
@@ -35,7 +30,7 @@ class LabelledInstances:
     image: NDArray[np.uint8] | None
     objects: Instances
     classes: tuple[object, ...] | None
-    ignore: NDArray[np.bool_] | None
+    crowds: Masks | None
 
 
 Methods = Callable[[LabelledInstances], Mapping[str, Instances]]
@@ -62,41 +57,15 @@ class LabelledSet:
         return self.read()
 
 
-def labelled_set(samples: SampleList[InstanceSample]) -> LabelledSet:
+def labelled_set(samples: SampleList[InstanceSample | PhotolessInstances]) -> LabelledSet:
     """The images of an opened data set (`open_dataset(...).instances()`), with their instances."""
 
     def read() -> Iterator[LabelledInstances]:
         for sample in samples:
             truth = sample.truth
-            yield LabelledInstances(sample.image_path.name, sample.image, truth.objects, truth.classes, truth.ignore)
+            yield LabelledInstances(sample.name, sample.image, truth.objects, truth.classes, truth.crowds)
 
     return LabelledSet(samples.names, read)
-
-
-def labelled_coco(
-    path: Path, limit: int | None = None, *, selection: Selection | None = None, max_pixels: int = MAX_PIXELS
-) -> LabelledSet:
-    """The same from a COCO instances file, without the photos; its crowds are what is ignored.
-
-    Args:
-        path: the .json file.
-        limit: keep only the first so many images, in the file's order.
-        selection: which images instead, in the order of their names.
-        max_pixels: the largest H * W accepted of an image.
-
-    Raises:
-        DataError: no such file, or one that is not as it should be.
-    """
-    images = read_coco_images(path, max_pixels=max_pixels)
-    chosen = list(images)[:limit] if selection is None else choose_coco_ids(images, selection, str(path))
-    truth = read_coco(path, only=chosen, max_pixels=max_pixels)
-
-    def read() -> Iterator[LabelledInstances]:
-        for number in chosen:
-            known = instance_truth(truth, number)
-            yield LabelledInstances(images[number].file_name, None, known.objects, known.classes, known.ignore)
-
-    return LabelledSet(tuple(images[number].file_name for number in chosen), read)
 
 
 def evaluate_instances(
@@ -159,7 +128,7 @@ def _scored(sample: LabelledInstances) -> tuple[str, dict[str, ImageInstances]]:
     assert _methods is not None
     try:
         return sample.name, {
-            name: score_instances(sample.objects, found, ignore=sample.ignore, classes=sample.classes)
+            name: score_instances(sample.objects, found, crowds=sample.crowds, classes=sample.classes)
             for name, found in _methods(sample).items()
         }
     except Exception as error:

@@ -23,7 +23,7 @@ from tracedge.export.json_lists import lists_of, read_json_text
 from tracedge.export.json_records import check_keys, check_size, list_of, read_json, whole
 from tracedge.export.rle import decode, size_of
 from tracedge.images import MAX_PIXELS
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 
 Size: TypeAlias = tuple[int, int]
 Images: TypeAlias = str | os.PathLike[str] | Mapping[int, tuple[str, Size | None]]
@@ -59,13 +59,12 @@ class CocoFile:
         """How many images there are."""
         return len(self.images)
 
-    def instances(self, image_id: int, image_hw: Size | None = None, *, crowds: bool = False) -> Instances:
-        """The instances of an image, of all categories, in the file's order; those whose mask has no pixel are left out.
+    def instances(self, image_id: int, image_hw: Size | None = None) -> Instances:
+        """The instances of an image, of all categories, in the file's order; crowds, and masks without a pixel, are left out.
 
         Args:
             image_id: which image.
             image_hw: the size of the image, where it is known.
-            crowds: the regions marked `iscrowd` instead, which are left out otherwise.
 
         Raises:
             DataError: an unknown id, a segmentation that is damaged or of another size than the image, or an image without
@@ -73,22 +72,30 @@ class CocoFile:
         """
         image = self._image(image_id)
         hw = self._size(image, image_hw)
-        kept = self._decoded(image, hw, crowds)
-        if not kept:
-            return Instances.empty(hw, self.settings)
-        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
-        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
+        return self._as_instances(self._decoded(image, hw, crowds=False), hw)
 
-    def classes(self, image_id: int) -> tuple[int, ...] | None:
-        """The category id of each of `instances(image_id)`; None where one of them names none.
+    def truth(self, image_id: int) -> tuple[Instances, tuple[int, ...] | None, Masks]:
+        """What is known of an image, each mask decoded once; masks without a pixel are left out.
+
+        Returns:
+            `instances(image_id)`; the category id of each, None where one of them names none; and the regions marked `iscrowd`,
+            bool (C, H, W), in the file's order.
 
         Raises:
             DataError: as `instances`.
         """
         image = self._image(image_id)
-        kept = self._decoded(image, self._size(image, None), crowds=False)
-        found = [category for entry, _ in kept if type(category := entry.get("category_id")) is int]
-        return tuple(found) if len(found) == len(kept) else None
+        hw = self._size(image, None)
+        objects, crowds = self._decoded(image, hw, crowds=False), self._decoded(image, hw, crowds=True)
+        classes = [category for entry, _ in objects if type(category := entry.get("category_id")) is int]
+        regions = np.stack([mask for _, mask in crowds]) if crowds else np.zeros((0, *hw), bool)
+        return self._as_instances(objects, hw), tuple(classes) if len(classes) == len(objects) else None, regions
+
+    def _as_instances(self, kept: list[tuple[dict[str, Any], NDArray[np.bool_]]], hw: Size) -> Instances:
+        if not kept:
+            return Instances.empty(hw, self.settings)
+        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
+        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
 
     def _image(self, image_id: int) -> CocoImage:
         if image_id not in self.images:
@@ -135,7 +142,7 @@ def read_coco(
 ) -> CocoFile:
     """Read a COCO instances file (a JSON object), or a results file (a JSON list) with the images that it is about.
 
-    Annotations of all categories are instances; `CocoFile.classes` tells them apart. Where a file's largest score is above 1, all
+    Annotations of all categories are instances; `CocoFile.truth` tells them apart. Where a file's largest score is above 1, all
     its scores are divided by it, so that they lie in [0, 1] in the same order.
 
     Args:
@@ -177,7 +184,7 @@ def read_coco_images(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXE
         return images_of({"images": list(_records(path, "images"))}, max_pixels)
 
 
-def records_of_images(path: Path, key: str, only: Collection[int]) -> Iterator[tuple[int, Any]]:
+def _records_of_images(path: Path, key: str, only: Collection[int]) -> Iterator[tuple[int, Any]]:
     """The records of a list of a COCO file that are of these images, each with its place in the list, from 1.
 
     Records that are no objects, or of no whole image_id, come too: whoever reads them says what is wrong.
@@ -197,7 +204,7 @@ def _read_part(path: Path, only: frozenset[int], max_pixels: int) -> CocoFile:
         known = {number: image for number, image in images.items() if number in only}
         if missing := sorted(only - known.keys()):
             raise DataError(f"{len(missing)} of {len(only)} images are not in it, the first of them {missing[0]}.")
-        wanted = records_of_images(path, "annotations", only)
+        wanted = _records_of_images(path, "annotations", only)
         return CocoFile(path, known, {}, max_pixels, _by_image(wanted, known, "annotation", ("id", "image_id")))
 
 
@@ -238,7 +245,7 @@ def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage
             "it is a list of results, which name no images: give images, their instances file or a mapping."
         )
     if not isinstance(images, Mapping):
-        return images_of(read_json(Path(images)), max_pixels)
+        return read_coco_images(images, max_pixels=max_pixels)
     known = {}
     for number, said in images.items():
         pair = type(said) in (tuple, list) and len(said) == 2

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS
 from tracedge.maps import to_uint16
+
+ONE_CHANNEL = ("1", "L", "P", "I", "I;16")
+"""Pillow's modes of a PNG with one value a pixel: 1, 8 or 16 bits, or a palette's indices."""
 
 
 def write_png16(path: str | os.PathLike[str], array: np.ndarray) -> None:
@@ -93,26 +98,39 @@ def read_rgb(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> n
     return _read(path, ("RGB",), "8-bit RGB", max_pixels)
 
 
+def read_not_black(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
+    """Where a PNG of any mode is brighter than black: bool (H, W). A palette counts by its colours, transparency not at all.
+
+    Raises:
+        DataError: the file is missing, damaged or larger than `max_pixels`.
+    """
+    with _opened(path, max_pixels) as image:
+        return np.asarray(np.array(image.convert("L")) > 0)
+
+
 def _read(path: str | os.PathLike[str], modes: Collection[str], expected: str, max_pixels: int) -> np.ndarray:
+    with _opened(path, max_pixels) as image:
+        if image.mode not in modes:
+            raise DataError(f"is a PNG of mode {image.mode}, expected {expected}.")
+        return np.array(image)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Image]:
+    """A PNG of which nothing but the header has been read; what is wrong with it names the file."""
     try:
         with Path(path).open("rb") as stream:
             image = PngImagePlugin.PngImageFile(stream)  # not Image.open, whose limit is one for the whole process
-            _check_header(image, modes, expected, max_pixels)
-            return np.array(image)
+            if image.width * image.height > max_pixels:
+                raise DataError(
+                    f"is {image.width} x {image.height} pixels, more than the limit of {max_pixels}: "
+                    "raise it by --max-pixels (max_pixels=) if you trust the file."
+                )
+            yield image
     except DataError as error:
         raise DataError(f"{path} {error}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
-
-
-def _check_header(image: Image.Image, modes: Collection[str], expected: str, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise DataError(
-            f"is {image.width} x {image.height} pixels, more than the limit of {max_pixels}: "
-            "raise it by --max-pixels (max_pixels=) if you trust the file."
-        )
-    if image.mode not in modes:
-        raise DataError(f"is a PNG of mode {image.mode}, expected {expected}.")
 
 
 def _write(path: str | os.PathLike[str], values: np.ndarray) -> None:

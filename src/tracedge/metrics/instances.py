@@ -2,6 +2,11 @@
 
 AP and AR are COCO's (IoU 0.50:0.05:0.95, 100 masks an image), computed by faster-coco-eval on one category; boundary AP takes
 the smaller of the IoU of the masks and of the bands along their borders, 2 % of the diagonal wide (Cheng et al., 2021).
+
+A crowd is COCO's: a region in which objects are not told apart, a record of its own with iscrowd = 1, uncut where objects lie in
+it. A mask that fits no object is neither right nor wrong at an IoU threshold if at least that share of its area lies in one
+crowd; boundary AP takes the same share of areas, not of bands. So crowds leave recall as it is and never lower AP. They are no
+objects, and of no touching pair; a mask in a crowd may still be the best of an object. There is no ignoring pixel by pixel.
 """
 
 from __future__ import annotations
@@ -13,11 +18,10 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
-from numpy.typing import NDArray
 
 from tracedge.errors import DataError
 from tracedge.export.coco import CATEGORY, coco_records, coco_result
-from tracedge.instances import Instances
+from tracedge.instances import Instances, Masks
 from tracedge.metrics.touching import separated, touching_pairs
 
 MOST = 100
@@ -48,7 +52,7 @@ class InstanceFigures:
 class ImageInstances:
     """What one image adds to the scores: JSON's types, so that it can be sent, stored, and added in any process.
 
-    size: rows, columns. truth: COCO's records of the objects, and of one crowd where nothing is known. found: results, the best
+    size: rows, columns. truth: COCO's records of the objects, and after them of the crowds. found: results, the best
     first, no more of them than are evaluated. predictions: masks there were. pairs: touching objects; separated: those of them
     kept apart.
     """
@@ -65,7 +69,7 @@ def score_instances(
     truth: Instances,
     found: Instances,
     *,
-    ignore: NDArray[np.bool_] | None = None,
+    crowds: Masks | None = None,
     classes: Sequence[object] | None = None,
 ) -> ImageInstances:
     """What one image adds to the scores.
@@ -73,19 +77,23 @@ def score_instances(
     Args:
         truth: the objects that are there; their scores are not looked at.
         found: the prediction.
-        ignore: bool (H, W), where nothing is known; a mask that lies there mostly is neither right nor wrong (COCO's crowd).
+        crowds: bool (C, H, W), regions in which objects are not told apart, which may overlap each other and the objects; None:
+            there is none.
         classes: one for each object: touching pairs are then those of one class; None: any two.
 
     Raises:
-        DataError: the prediction is of another size, or there are not as many classes as objects.
+        DataError: the prediction or the crowds are of another size, or there are not as many classes as objects.
     """
     if found.shape != truth.shape:
         raise DataError(f"the truth is {truth.shape} and the prediction {found.shape} (rows, columns).")
+    if crowds is not None and crowds.shape[1:] != truth.shape:
+        raise DataError(f"crowds are masks (C, H, W) of the truth's size {truth.shape}, got {crowds.shape}.")
     if classes is not None and len(classes) != len(truth):
         raise DataError(f"the truth has {len(truth)} objects and {len(classes)} classes: one for each is needed.")
     objects = coco_records(truth, 0, "image")[1]
-    if ignore is not None and (crowd := ignore & ~truth.masks.any(axis=0)).any():
-        objects += [{**record, "iscrowd": 1} for record in coco_records(Instances(crowd[None]), 0, "image")[1]]
+    if crowds is not None:
+        regions = Instances(crowds[crowds.any(axis=(1, 2))])
+        objects += [{**record, "iscrowd": 1} for record in coco_records(regions, 0, "image")[1]]
     ranked = found[np.argsort(-found.scores, kind="stable")[:MOST]]
     results = [coco_result(record) for record in coco_records(ranked, 0, "image")[1]]
     pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.feature import canny
 from skimage.filters import sobel
 
 from tracedge.errors import DataError, SettingsError
+from tracedge.export.png import read_grey
+from tracedge.images import MAX_PIXELS
 
 CANNY_LEVELS = tuple(float(high) for high in np.linspace(0.02, 0.6, 16))
 _CANNY_LOW = 0.4  # of the high threshold, as MATLAB's edge() has it
-_FULL_SCALE = {"1": 1, "L": 255, "I;16": 65535}
+_MODES = ("1", "L", "I;16")
+_FULL_SCALE = {"bool": 1, "uint8": 255, "uint16": 65535}  # of the modes
 
 
 def sobel_edges(image: NDArray[np.uint8], sigma: float = 2.0) -> NDArray[np.float32]:
@@ -128,21 +130,18 @@ class FolderOfEdges:
             float32 (H, W) in [0, 1]: value / 255 or / 65535.
 
         Raises:
-            DataError: no such file, one that is no grey PNG, or one of another size.
+            DataError: no such file, one that is no grey PNG, or one of another size; what is larger than both the image and
+                MAX_PIXELS is not decoded.
         """
         self.require([stem])
         path = self._path_of(stem)
         assert path is not None
-        try:
-            with Image.open(path, formats=["PNG"]) as picture:
-                mode, values = picture.mode, np.asarray(picture)
-        except (OSError, SyntaxError) as error:
-            raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
-        if mode not in _FULL_SCALE:
-            raise DataError(f"{path} is a PNG of mode {mode}; expected grey of 8 or 16 bits, brighter is stronger.")
+        # Edges as large as an image that was accepted are accepted.
+        limit = max(MAX_PIXELS, image_hw[0] * image_hw[1])
+        values = read_grey(path, _MODES, "grey of 8 or 16 bits, brighter is stronger", max_pixels=limit)
         if values.shape != image_hw:
             raise DataError(f"{path} is {_size(values.shape)}, but the image of {stem!r} is {_size(image_hw)}.")
-        return (values / _FULL_SCALE[mode]).astype(np.float32)
+        return (values / _FULL_SCALE[values.dtype.name]).astype(np.float32)
 
 
 def _grey(image: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
