@@ -69,18 +69,18 @@ def edges(
 
     # 2. The predictor; what its edges depend on is what the run depends on.
     options = option.PredictorOptions(
-        backbone,
-        timestep,
-        rule,
-        stride,
-        size,
-        zoom,
-        ensemble,
-        inversion,
-        seed,
-        device,
-        dtype,
-        local_files_only,
+        backbone=backbone,
+        timestep=timestep,
+        rule=rule,
+        stride=stride,
+        size=size,
+        zoom=zoom,
+        ensemble=ensemble,
+        inversion=inversion,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        local_files_only=local_files_only,
         blocks=tuple(blocks) if blocks else None,
     )
     predictor = option.predictor(options, student=student, teacher=teacher)

@@ -105,7 +105,7 @@ def edges(
         from tracedge.evaluation.edge_pictures import edge_pictures
 
     try:
-        chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit)
+        chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
         opened = {str(path): chosen.open(path) for path in truth}
         datasets: dict[str, LabelledImages] = {
             name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()
@@ -113,18 +113,16 @@ def edges(
         predictors = predictors_from_options(pred, rivals)
         models: dict[str, option.Predictor] = {}
         options = option.PredictorOptions(
-            backbone,
-            None,
-            rule,
-            stride,
-            size,
-            zoom,
-            ensemble,
-            False,
-            seed,
-            device,
-            dtype,
-            local_files_only,
+            backbone=backbone,
+            rule=rule,
+            stride=stride,
+            size=size,
+            zoom=zoom,
+            ensemble=ensemble,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            local_files_only=local_files_only,
             blocks=tuple(blocks) if blocks else None,
         )
         zero_shot = zero_shots(rival or [], options)
@@ -136,7 +134,7 @@ def edges(
         elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep) + ["--block"] * bool(blocks):
             raise SettingsError(f"{', '.join(asked)} is for a model: give it with --backbone.")
         if student is not None or backbone in SHIPPED:
-            models["student"] = student_of(student, backbone, device, dtype, size, zoom, local_files_only)
+            models["student"] = student_of(options, student)
         predictors |= {name: partial(edges_of, model) for name, model in models.items()}
         predictors |= {name: partial(borders_of, method) for name, method in zero_shot.items()}
         if pred is not None:

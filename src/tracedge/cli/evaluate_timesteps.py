@@ -40,7 +40,14 @@ def timesteps(
     try:
         dataset = FolderDataset(truth, limit)
         options = option.PredictorOptions(
-            backbone, None, "first_peak", stride, size, zoom, 1, False, seed, device, dtype, local_files_only
+            backbone=backbone,
+            stride=stride,
+            size=size,
+            zoom=zoom,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            local_files_only=local_files_only,
         )
         teacher = options.build()
     except TracedgeError as error:

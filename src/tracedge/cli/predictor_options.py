@@ -58,9 +58,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace results of other s
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictorOptions:
-    """What the options say, before any model is loaded."""
+    """What the options say, before any model is loaded. By name alone, so that none lands in another's place."""
 
     backbone: str | None = None  # "mini", or what a student was distilled from
     timestep: float | None = None
@@ -109,7 +109,7 @@ class PredictorOptions:
         """Check the settings, then load the vision transformer."""
         from tracedge.vision_edges import VisionEdges, VisionSettings
 
-        settings = VisionSettings(self.blocks, self.size, self.zoom, snap=self.snap)
+        settings = VisionSettings(blocks=self.blocks, size=self.size, zoom=self.zoom, snap=self.snap)
         return VisionEdges(
             str(self.backbone),
             settings=settings,

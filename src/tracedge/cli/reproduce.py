@@ -71,20 +71,20 @@ def reproduce(
     from tracedge.evaluation.reproduction.request import FULL, SMALL, Request
 
     request = Request(
-        recipe,
-        output,
-        tuple(data_sets or ()),
-        small,
-        backbone,
-        student,
-        features,
-        crf,
-        _named(files or []),
-        image_ids,
-        device,
-        data.DatasetOptions(None, ids, sample, sample_seed, limit).selection,
-        workers,
-        SMALL if small else FULL,
+        name=recipe,
+        output=output,
+        data=tuple(data_sets or ()),
+        small=small,
+        backbone=backbone,
+        student=student,
+        features=features,
+        crf=crf,
+        files=_named(files or []),
+        image_ids=image_ids,
+        device=device,
+        selection=data.DatasetOptions(ids=ids, sample=sample, sample_seed=sample_seed, limit=limit).selection,
+        workers=workers,
+        scale=SMALL if small else FULL,
     )
     found = plan(request)
     if found.absent:

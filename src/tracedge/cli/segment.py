@@ -52,7 +52,7 @@ def segment(
     from tracedge.segmentation import SegmentSettings
 
     options = option.PredictorOptions(
-        backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
+        backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
     source = proposals_from(proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
     settings = SegmentSettings(bgp=bgp, overlapping=overlapping)
