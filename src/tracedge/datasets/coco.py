@@ -172,7 +172,8 @@ def instance_truth(file: CocoFile, image_id: int) -> InstanceTruth:
     """
     crowds = file.instances(image_id, crowds=True).masks
     ignore: NDArray[np.bool_] | None = np.asarray(crowds.any(axis=0)) if len(crowds) else None
-    return InstanceTruth(file.instances(image_id), file.classes(image_id), ignore)
+    objects, classes = file.classified(image_id)
+    return InstanceTruth(objects, classes, ignore)
 
 
 def _number(wanted: Wanted) -> int | None:

@@ -13,6 +13,7 @@ from PIL import Image
 from tracedge.datasets.panoptic_truth import read_panoptic_ids
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
+from tracedge.export.png import read_grey
 from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS, load_image
 
 _LABEL_MODES = ("1", "L", "P", "I", "I;16")
@@ -29,7 +30,7 @@ class Sample:
         ignore_path: ignore/<stem>.png, or None.
         void: the label of pixels nobody labelled: 0 in panoptic maps. None in masks, where 0 is background, and the
             border of an instance with background is a true edge.
-        max_pixels: a larger photo is refused before it is decoded.
+        max_pixels: a larger photo, or truth, is refused before it is decoded.
     """
 
     stem: str
@@ -51,7 +52,8 @@ class Sample:
         Raises:
             DataError: a file that is no label map, or of another size than the image.
         """
-        labels = read_masks(self.labels_path) if self.void is None else read_panoptic_ids(self.labels_path)
+        read = read_masks if self.void is None else read_panoptic_ids
+        labels = read(self.labels_path, max_pixels=self.max_pixels)
         self._require_image_size(labels, self.labels_path)
         return labels
 
@@ -64,7 +66,7 @@ class Sample:
         """
         ignore = np.zeros(self.labels.shape, bool) if self.void is None else self.labels == self.void
         if self.ignore_path is not None:
-            marked = read_ignore(self.ignore_path)
+            marked = read_ignore(self.ignore_path, max_pixels=self.max_pixels)
             self._require_image_size(marked, self.ignore_path)
             ignore = ignore | marked
         return ignore
@@ -163,31 +165,26 @@ def _images_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_masks(path: Path) -> NDArray[np.int32]:
-    """The labels of a grey PNG, int32 (H, W), 0 background.
+def read_masks(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.int32]:
+    """The labels of a grey PNG, int32 (H, W), 0 background; of a palette the indices count.
 
     Raises:
-        DataError: a file that cannot be read, or of several channels.
+        DataError: a file that cannot be read, is larger than max_pixels, or is of several channels.
     """
-    picture = _read_png(path)
-    if picture.mode not in _LABEL_MODES:
-        raise DataError(f"{path} is a PNG of mode {picture.mode}; expected one channel of labels, 0 background.")
-    return np.asarray(picture).astype(np.int32)
+    expected = "one channel of labels, 0 background"
+    return read_grey(path, _LABEL_MODES, expected, max_pixels=max_pixels).astype(np.int32)
 
 
-def read_ignore(path: Path) -> NDArray[np.bool_]:
+def read_ignore(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
     """(H, W) bool: where a PNG is not black.
 
     Raises:
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or is larger than max_pixels.
     """
-    return np.asarray(_read_png(path).convert("L")) > 0
-
-
-def _read_png(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()
-            return picture
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            if picture.width * picture.height > max_pixels:
+                raise DataError(f"{path} is of {picture.width} x {picture.height} pixels, more than {max_pixels}.")
+            return np.asarray(picture.convert("L")) > 0
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error

@@ -7,7 +7,7 @@ root/panoptic.json      a COCO panoptic file about panoptic/
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,9 @@ from tracedge.datasets.folder import FolderDataset, Sample, read_ignore, read_ma
 from tracedge.datasets.samples import InstanceSample, InstanceTruth, PanopticSample, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
+from tracedge.export.coco import checked_file_name
 from tracedge.export.coco_reader import read_coco_images
+from tracedge.export.json_records import check_keys, list_of, read_json, whole
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 
@@ -65,9 +67,12 @@ class LabelledFolder:
             DataError: no masks/, or an instances.json that does not say the classes.
         """
         dataset = FolderDataset(self.root, panoptic=False, selection=self.selection, max_pixels=self.max_pixels)
-        classes = _classes(self.root / CLASSES)
-        reads = ((sample.image_path, partial(_instances, sample, classes.get(sample.stem))) for sample in dataset)
-        return Samples([InstanceSample(photo, read, self.max_pixels) for photo, read in reads])
+        path = self.root / CLASSES
+        classes = _classes(path) if path.is_file() else None
+        reads = ((sample, None if classes is None else classes.get(sample.stem, {})) for sample in dataset)
+        return Samples(
+            [InstanceSample(one.image_path, partial(_instances, one, known), self.max_pixels) for one, known in reads]
+        )
 
     def panoptic(self) -> Samples[PanopticSample]:
         """The segments of panoptic/.
@@ -80,7 +85,8 @@ class LabelledFolder:
             raise DataError(f"{self.root} has no panoptic segments: looked for {CATEGORIES} and panoptic/.")
         numbers = {Path(image.file_name).stem: number for number, image in read_coco_images(path).items()}
         stems = [Path(name).stem for name in self.names]
-        files = read_panoptic(path, folder, set(numbers.values()), max_pixels=self.max_pixels)
+        wanted = {numbers[stem] for stem in stems if stem in numbers}
+        files = read_panoptic(path, folder, wanted, max_pixels=self.max_pixels)
         missing = [stem for stem in stems if numbers.get(stem) not in files]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
         photos = (self.root / "images" / name for name in self.names)
@@ -113,26 +119,44 @@ def is_labelled(root: Path) -> bool:
     return (root / "images").is_dir() and any((root / name).is_dir() for name in ("masks", "panoptic"))
 
 
-def _instances(sample: Sample, known: dict[int, object] | None) -> InstanceTruth:
-    """Without the photo, which the sample around it reads and compares with."""
-    labels = read_masks(sample.labels_path)
-    ignore = np.zeros(labels.shape, bool) if sample.ignore_path is None else read_ignore(sample.ignore_path)
+def _instances(sample: Sample, known: Mapping[int, object] | None) -> InstanceTruth:
+    """Without the photo, which the sample around it reads and compares with. known: label -> class; None: no file says it."""
+    labels = read_masks(sample.labels_path, max_pixels=sample.max_pixels)
+    ignore = np.zeros(labels.shape, bool)
+    if sample.ignore_path is not None:
+        ignore = read_ignore(sample.ignore_path, max_pixels=sample.max_pixels)
     if ignore.shape != labels.shape:
         got = " x ".join(map(str, ignore.shape))
         raise DataError(f"{sample.ignore_path} is {got} (rows x columns), another size than {sample.labels_path}.")
-    present = np.unique(labels[labels > 0]).tolist()
-    of_objects = tuple(known.get(label) for label in present) if known is not None else None
-    return InstanceTruth(Instances.from_labels(labels), of_objects, ignore)
+    objects = Instances.from_labels(labels)
+    if known is None:
+        return InstanceTruth(objects, None, ignore)
+    first = objects.masks.reshape(len(objects), labels.size).argmax(axis=1)  # a pixel of each object
+    present = labels.ravel()[first].tolist()
+    if unknown := [label for label in present if label not in known]:
+        raise DataError(f"{CLASSES} does not say the class of object {unknown[0]} of {sample.labels_path}.")
+    return InstanceTruth(objects, tuple(known[label] for label in present), ignore)
 
 
 def _classes(path: Path) -> dict[str, dict[int, object]]:
-    """Stem of an image -> label -> class; empty where there is no file."""
-    if not path.is_file():
-        return {}
+    """Stem of an image -> label -> class."""
+    records = read_json(path)
+    found: dict[str, dict[int, object]] = {}
     try:
-        return {
-            Path(record["file"]).stem: {int(entry["label"]): entry["category"] for entry in record["instances"]}
-            for record in json.loads(path.read_text(encoding="utf-8"))
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} does not say the classes of instances: {type(error).__name__} {error}.") from error
+        if not isinstance(records, list):
+            raise DataError("expected a list of records, one an image.")
+        for place, record in enumerate(records, start=1):
+            name = f"record {place} of the list"
+            check_keys(record, name, ("file", "instances"))
+            stem = Path(checked_file_name(record["file"])).stem
+            if stem in found:
+                raise DataError(f"there are two records of {stem}.")
+            found[stem] = {}
+            for entry in list_of(record, "instances"):
+                check_keys(entry, f"an instance of {name}", ("label", "category"))
+                if type(entry["category"]) not in (str, int):
+                    raise DataError(f"{name} has the category {entry['category']!r:.40}, expected text or a number.")
+                found[stem][whole(entry, "label", name)] = entry["category"]
+    except DataError as error:
+        raise DataError(f"{path} does not say the classes of instances: {error}") from error
+    return found

@@ -73,11 +73,7 @@ class CocoFile:
         """
         image = self._image(image_id)
         hw = self._size(image, image_hw)
-        kept = self._decoded(image, hw, crowds)
-        if not kept:
-            return Instances.empty(hw, self.settings)
-        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
-        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
+        return self._instances(self._decoded(image, hw, crowds), hw)
 
     def classes(self, image_id: int) -> tuple[int, ...] | None:
         """The category id of each of `instances(image_id)`; None where one of them names none.
@@ -85,10 +81,25 @@ class CocoFile:
         Raises:
             DataError: as `instances`.
         """
+        return self.classified(image_id)[1]
+
+    def classified(self, image_id: int) -> tuple[Instances, tuple[int, ...] | None]:
+        """`instances` and `classes` of an image, its masks decoded once.
+
+        Raises:
+            DataError: as `instances`.
+        """
         image = self._image(image_id)
-        kept = self._decoded(image, self._size(image, None), crowds=False)
+        hw = self._size(image, None)
+        kept = self._decoded(image, hw, crowds=False)
         found = [category for entry, _ in kept if type(category := entry.get("category_id")) is int]
-        return tuple(found) if len(found) == len(kept) else None
+        return self._instances(kept, hw), tuple(found) if len(found) == len(kept) else None
+
+    def _instances(self, kept: list[tuple[dict[str, Any], NDArray[np.bool_]]], hw: Size) -> Instances:
+        if not kept:
+            return Instances.empty(hw, self.settings)
+        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
+        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
 
     def _image(self, image_id: int) -> CocoImage:
         if image_id not in self.images:
