@@ -50,7 +50,7 @@ VISION: dict[str, Model] = {
     "qwen2.5-vl-72b": Model("qwen2_5_vl", 1008, "qwen", ("Qwen/Qwen2.5-VL-72B-Instruct",)),
 }
 """Every name that `load_vision` takes; the family is the model_type of its config.json, px the long side it is seen at: the
-image_size of that config, which decides. Qwen2.5-VL's files have none, so for it the table decides (as far as their max_pixels)."""
+image_size of that config, which decides. Qwen2.5-VL's files have none, so for it the table decides, up to their max_pixels."""
 
 
 def is_vision(name: str | Path) -> bool:

@@ -46,8 +46,8 @@ OPENAI = Pixels((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.
 def pixels_of(processing: Mapping[str, Any] | None, source: str, otherwise: Pixels) -> Pixels:
     """What the model's files say of its pixels.
 
-    A processor gives (255 f x - image_mean) / image_std for x in [0, 1], with f its rescale_factor: 1 / 255 unless it says another
-    one, 1 without do_rescale. Without do_normalize image_mean is 0 and image_std 1.
+    A processor gives (255 f x - image_mean) / image_std for x in [0, 1], with f its rescale_factor: 1 / 255 unless it says
+    another one, 1 without do_rescale. Without do_normalize image_mean is 0 and image_std 1.
 
     Args:
         processing: what its image processor's file says; None: there is none.
@@ -83,8 +83,8 @@ def _switch(processing: Mapping[str, Any], key: str, source: str) -> bool:
 
 
 def _colour(processing: Mapping[str, Any], key: str, source: str) -> Colour:
-    value = processing.get(key)
-    numbers = value if isinstance(value, list) else [value] * 3
+    value: Any = processing.get(key)
+    numbers: list[Any] = value if isinstance(value, list) else [value] * 3
     if len(numbers) != 3 or not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
         raise _wrong(source, key, value, "three finite numbers")
     red, green, blue = map(float, numbers)

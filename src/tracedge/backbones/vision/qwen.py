@@ -93,7 +93,8 @@ def _long_side(files: VisionFiles, config: Any, unit: int) -> int:
         return px
     if type(most) is not int or most < unit * unit:
         raise BackboneError(
-            f"{files.source}: its image processor has max_pixels {most!r:.60}, expected a number of pixels, {unit * unit} or more."
+            f"{files.source}: its image processor has max_pixels {most!r:.60}, expected a number of pixels, "
+            f"{unit * unit} or more."
         )
     return min(px, math.isqrt(most) // unit * unit)
 
