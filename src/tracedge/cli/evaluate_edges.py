@@ -42,13 +42,13 @@ def edges(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Score the teacher on this model (and its student, if the package has one), or ABDiv on a vision "
-            "transformer: a name, folder or hub id."
+            help="Score this model's edges, read directly (the teacher) and by its student if the package has one: a name of "
+            "`tracedge backbones`, folder or hub id."
         ),
     ] = None,
     student: option.Student = None,
     timestep: Annotated[
-        list[float] | None, typer.Option(help="Also score the teacher at this fixed timestep; may be repeated.")
+        list[float] | None, typer.Option(help="Also score --backbone at this fixed timestep; may be repeated.")
     ] = None,
     rule: option.Rule = "first_peak",
     stride: option.Stride = 100,
@@ -68,7 +68,7 @@ def edges(
     rival: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also score the borders of zero-shot segments, diffseg or diffcut, of --backbone (mini); may be repeated."
+            help="Also score the segments' borders of another method, diffseg or diffcut, on --backbone (mini); may be repeated."
         ),
     ] = None,
     limit: Limit = None,
@@ -83,16 +83,24 @@ def edges(
         bool, typer.Option("--crowd-edges", help="COCO: borders with crowds are edges too.")
     ] = False,
     nms: Annotated[
-        bool, typer.Option(help="Suppress non-maxima of soft maps first (not Canny's, nor segments' borders).")
+        bool,
+        typer.Option(
+            help="Reduce soft maps to their ridges first, as is usual (non-maximum suppression); Canny's and segments' are left."
+        ),
     ] = False,
     as_written: Annotated[
         bool,
         typer.Option(
-            "--bsds", help="The benchmark to the letter: truth not thinned, nothing forgiven near ignored ground."
+            "--bsds",
+            help="For BSDS500: score as its benchmark does. Truth is not thinned, nothing is forgiven near ignored ground.",
         ),
     ] = False,
 ) -> None:
-    """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
+    """Score instance edges, of files or straight from a model.
+
+    ODS: F at the best threshold of the data set; OIS: at the best of each image; AP: area under the curve of precision and
+    recall; clDice: how much of one's lines lies on the other's.
+    """
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.edges import evaluate_edges, report_json, report_markdown
     from tracedge.evaluation.journal import journal_beside
