@@ -84,3 +84,8 @@ def test_a_truth_that_is_too_large_is_refused_before_it_is_decoded(folder):
     save(folder / "ignore" / "a.png", np.zeros((3, 3), bool))
     with pytest.raises(DataError, match=r"ignore/a\.png .*more than 5"):
         _ = next(iter(open_dataset(folder, max_pixels=5).instances())).truth
+
+
+def test_results_with_a_byte_order_mark_are_results(tmp_path):
+    (tmp_path / "results.json").write_text("[]", encoding="utf-8-sig")
+    assert coco_reader.is_results(tmp_path / "results.json")

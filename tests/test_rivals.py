@@ -1,5 +1,7 @@
 """Sobel, Canny and edges from files."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,12 @@ def test_files_that_cannot_be_edges_are_refused_with_a_reason(tmp_path: Path) ->
     (tmp_path / "cat.png").write_bytes((tmp_path / "cat.png").read_bytes()[:900])
     with pytest.raises(DataError, match="cannot be read"):
         folder.read("cat", (64, 64))
+
+
+def test_a_picture_that_claims_to_be_gigantic_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    save(tmp_path / "cat.png", np.zeros((2, 3), np.uint8))
+    written = (tmp_path / "cat.png").read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + written[24:29]
+    (tmp_path / "cat.png").write_bytes(written[:12] + header + struct.pack(">I", zlib.crc32(header)) + written[33:])
+    with pytest.raises(DataError, match=r"cat\.png is 60000 x 60000 pixels, more than the limit"):
+        FolderOfEdges(tmp_path).read("cat", (2, 3))

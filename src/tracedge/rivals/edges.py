@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.feature import canny
 from skimage.filters import sobel
 
 from tracedge.errors import DataError, SettingsError
+from tracedge.export.png import read_grey
 
 CANNY_LEVELS = tuple(float(high) for high in np.linspace(0.02, 0.6, 16))
 _CANNY_LOW = 0.4  # of the high threshold, as MATLAB's edge() has it
-_FULL_SCALE = {"1": 1, "L": 255, "I;16": 65535}
+_MODES = ("1", "L", "I;16")
+_FULL_SCALE = {"b1": 1, "u1": 255, "u2": 65535}  # by the values' type
 
 
 def sobel_edges(image: NDArray[np.uint8], sigma: float = 2.0) -> NDArray[np.float32]:
@@ -133,16 +134,10 @@ class FolderOfEdges:
         self.require([stem])
         path = self._path_of(stem)
         assert path is not None
-        try:
-            with Image.open(path, formats=["PNG"]) as picture:
-                mode, values = picture.mode, np.asarray(picture)
-        except (OSError, SyntaxError) as error:
-            raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
-        if mode not in _FULL_SCALE:
-            raise DataError(f"{path} is a PNG of mode {mode}; expected grey of 8 or 16 bits, brighter is stronger.")
+        values = read_grey(path, _MODES, "grey of 8 or 16 bits, brighter is stronger")
         if values.shape != image_hw:
             raise DataError(f"{path} is {_size(values.shape)}, but the image of {stem!r} is {_size(image_hw)}.")
-        return (values / _FULL_SCALE[mode]).astype(np.float32)
+        return (values / _FULL_SCALE[values.dtype.kind + str(values.itemsize)]).astype(np.float32)
 
 
 def _grey(image: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
