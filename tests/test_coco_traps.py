@@ -14,7 +14,8 @@ from dataset_roots import voc, voc_objects
 from instance_answers import boxes, by_pycocotools, evaluated_by_pycocotools, scored, scores_of
 from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError
-from tracedge.evaluation.instances import evaluate_instances, labelled_coco, labelled_set
+from tracedge.datasets.layouts import open_dataset
+from tracedge.evaluation.instances import evaluate_instances, labelled_set
 from tracedge.export.coco import coco_records, coco_result
 from tracedge.instances import Instances
 from tracedge.metrics.instances import InstanceScores, score_instances
@@ -60,7 +61,7 @@ def figures_of_files(truth, tmp_path, results):
     def methods(sample):
         return {"found": source.read(sample.name, sample.objects.shape)}
 
-    (row,) = evaluate_instances(labelled_coco(truth), lambda: methods)
+    (row,) = evaluate_instances(labelled_set(open_dataset(truth).instances()), lambda: methods)
     return row.figures
 
 

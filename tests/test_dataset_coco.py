@@ -211,7 +211,7 @@ def test_a_map_that_is_not_what_its_records_say_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"5, 70000 among the segments only"):
         _ = sample.labels
     save(png, np.full(HW, 2, np.uint8))
-    with pytest.raises(DataError, match="mode L; expected RGB"):
+    with pytest.raises(DataError, match="mode L, expected 8-bit RGB"):
         _ = sample.labels
     save_photo(root / "val2017" / "000000000001.jpg", (8, 6))
     (sample,) = open_coco(root).instances()

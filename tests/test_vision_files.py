@@ -68,12 +68,25 @@ def test_of_qwen_only_the_shards_with_the_tower_are_fetched_once(hub_of, qwen):
     assert set(of_tower) < set(table.values())
     asked = hub_of({QWEN: qwen})
     files = download("qwen2.5-vl-3b")
-    assert asked == [["config.json", "model.safetensors.index.json"], of_tower]
+    assert asked == [
+        ["config.json", "model.safetensors.index.json", "preprocessor_config.json", "processor_config.json"],
+        of_tower,
+    ]
     assert [path.name for path in files] == ["config.json", *of_tower]
     model = load_vision("qwen2.5-vl-3b", device="cpu", local_files_only=True)
     assert len(asked) == 2  # what is here is not asked for again
     assert model.px == VISION["qwen2.5-vl-3b"].px
-    assert model.settings == {"name": "qwen2.5-vl-3b", "source": QWEN, "revision": COMMIT, "licence": "qwen-research"}
+    said = {"name": "qwen2.5-vl-3b", "source": QWEN, "revision": COMMIT, "licence": "qwen-research"}
+    assert model.settings == said | {"pixels": model.pixels.settings}
+
+
+def test_the_file_of_the_image_processor_is_fetched_too(hub_of, qwen, tmp_path):
+    there = shutil.copytree(qwen, tmp_path / "there")
+    said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "patch_size": 4}
+    (there / "preprocessor_config.json").write_text(json.dumps(said))
+    hub_of({QWEN: there})
+    assert "preprocessor_config.json" in [path.name for path in download("qwen2.5-vl-3b")]
+    assert load_vision("qwen2.5-vl-3b", device="cpu", local_files_only=True).pixels.mean == (0.1, 0.2, 0.3)
 
 
 def test_a_missing_shard_is_fetched_or_its_absence_said(hub_of, qwen):

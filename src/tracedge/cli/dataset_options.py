@@ -31,9 +31,9 @@ SampleSize = Annotated[
 SampleSeed = Annotated[int, typer.Option("--sample-seed", help="Seed of --sample; the same images on every machine.")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetOptions:
-    """What the options say, before anything is opened."""
+    """What the options say, before anything is opened. By name alone, as `PredictorOptions`."""
 
     split: str | None = None
     ids: Path | None = None
@@ -47,7 +47,7 @@ class DatasetOptions:
         """Which images are used."""
         from tracedge.datasets.selection import Selection
 
-        return Selection(self.ids, self.sample, self.sample_seed, self.limit)
+        return Selection(ids=self.ids, sample=self.sample, sample_seed=self.sample_seed, limit=self.limit)
 
     def open(self, path: Path) -> Dataset:
         """The data set in a folder.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ def distill(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of the settings; see configs/distill.toml.")] = None,
     validate: Annotated[
-        Path | None, typer.Option(help="Folder with images/ and masks/: its ODS is logged at every checkpoint.")
+        Path | None, typer.Option(help=f"Score the student at every checkpoint (ODS, OIS, clDice) on {data.LAYOUTS}.")
     ] = None,
-    validate_limit: Annotated[int, typer.Option(min=1, help="How many of its images.")] = 16,
+    validate_limit: Annotated[int, typer.Option(min=1, help="How many images of --validate at most.")] = 16,
+    split: data.Split = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard (extra: train).")
     ] = False,
@@ -61,7 +66,8 @@ def distill(
     first = find_student(start, local_files_only=local_files_only) if start is not None else None
     if first is not None:
         read_student(first)  # what is no student is said before a model is loaded
-    check = _validation(validate, validate_limit) if validate else None
+    chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=validate_limit)
+    check = _validation(validate, chosen)
     output.mkdir(parents=True, exist_ok=True)
     log = _scalars(output) if tensorboard and rank == 0 else None
 
@@ -110,12 +116,16 @@ def _own_gpu(rank: int) -> str | None:
     return f"cuda:{rank}" if torch.cuda.is_available() and torch.cuda.device_count() > 1 else None
 
 
-def _validation(folder: Path, limit: int) -> Callable[[EdgePredictor], dict[str, float]]:
+def _validation(path: Path | None, chosen: data.DatasetOptions) -> Callable[[EdgePredictor], dict[str, float]] | None:
     """Scores a student; the data set is looked at now, so that a wrong one is said before the training."""
-    from tracedge.datasets.folder import FolderDataset
+    from tracedge.errors import SettingsError
     from tracedge.evaluation.edges import evaluate_edges
 
-    dataset = FolderDataset(folder, limit)
+    if path is None:
+        if chosen.split is not None or chosen.ids is not None or chosen.sample is not None:
+            raise SettingsError("--split, --ids and --sample choose images to validate on: give --validate")
+        return None
+    dataset = chosen.open(path).edges()
 
     def scores(student: EdgePredictor) -> dict[str, float]:
         (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, thresholds=19, workers=1)

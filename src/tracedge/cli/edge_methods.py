@@ -49,26 +49,21 @@ def teachers(options: option.PredictorOptions, timesteps: list[float]) -> dict[s
     return {**fixed, f"IEP + ABDiv ({options.rule})": chosen}
 
 
-def student_of(
-    name: str | None,
-    backbone: str | None,
-    device: str | None,
-    dtype: str | None,
-    size: int | None,
-    zoom: int | None,
-    local_files_only: bool,
-) -> EdgePredictor:
-    """The student, on a backbone of its own: LoRA is merged into it, and the teacher's is to stay as it is."""
+def student_of(options: option.PredictorOptions, name: str | None) -> EdgePredictor:
+    """The student, on a backbone of its own: LoRA is merged into it, and the teacher's is to stay as it is.
+
+    name: of --student; None: the one that the package has for the backbone.
+    """
     from tracedge.student.predictor import EdgePredictor
 
     return EdgePredictor.from_pretrained(
-        name or str(backbone),
-        backbone=backbone if name is not None else None,
-        size=size,
-        zoom=zoom or 1,
-        device=device,
-        dtype=option.torch_dtype(dtype),
-        local_files_only=local_files_only,
+        name or str(options.backbone),
+        backbone=options.backbone if name is not None else None,
+        size=options.size,
+        zoom=options.zoom or 1,
+        device=options.device,
+        dtype=option.torch_dtype(options.dtype),
+        local_files_only=options.local_files_only,
     )
 
 

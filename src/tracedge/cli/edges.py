@@ -26,7 +26,7 @@ def edges(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.edges.png and manifest.jsonl.")],
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
-    teacher: Annotated[bool, typer.Option("--teacher", help="Training-free: IEP and ABDiv, several forwards.")] = False,
+    teacher: option.Teacher = False,
     timestep: option.Timestep = None,
     rule: option.Rule = "first_peak",
     stride: option.Stride = 100,
@@ -38,11 +38,15 @@ def edges(
     seed: option.Seed = 0,
     batch_size: option.BatchSize = 1,
     kind: Annotated[
-        list[str] | None, typer.Option(help="Also write <stem>.edges.<kind>.png: nms, thin, binary. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Also write <stem>.edges.<kind>.png: nms (ridges alone), thin (lines a pixel wide), binary (black and white). "
+            "May be repeated."
+        ),
     ] = None,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write <stem>.overlay.png.")] = False,
     npz: Annotated[
-        bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, curve, settings.")
+        bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, its curve, settings.")
     ] = False,
     force: option.Force = False,
     device: option.Device = None,
@@ -69,18 +73,18 @@ def edges(
 
     # 2. The predictor; what its edges depend on is what the run depends on.
     options = option.PredictorOptions(
-        backbone,
-        timestep,
-        rule,
-        stride,
-        size,
-        zoom,
-        ensemble,
-        inversion,
-        seed,
-        device,
-        dtype,
-        local_files_only,
+        backbone=backbone,
+        timestep=timestep,
+        rule=rule,
+        stride=stride,
+        size=size,
+        zoom=zoom,
+        ensemble=ensemble,
+        inversion=inversion,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        local_files_only=local_files_only,
         blocks=tuple(blocks) if blocks else None,
     )
     predictor = option.predictor(options, student=student, teacher=teacher)

@@ -42,13 +42,13 @@ def edges(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Score the teacher on this model (and its student, if the package has one), or ABDiv on a vision "
-            "transformer: a name, folder or hub id."
+            help="Score this model's edges, read directly (the teacher) and by its student if the package has one: a name of "
+            "`tracedge backbones`, folder or hub id."
         ),
     ] = None,
     student: option.Student = None,
     timestep: Annotated[
-        list[float] | None, typer.Option(help="Also score the teacher at this fixed timestep; may be repeated.")
+        list[float] | None, typer.Option(help="Also score --backbone at this fixed timestep; may be repeated.")
     ] = None,
     rule: option.Rule = "first_peak",
     stride: option.Stride = 100,
@@ -68,7 +68,7 @@ def edges(
     rival: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also score the borders of zero-shot segments, diffseg or diffcut, of --backbone (mini); may be repeated."
+            help="Also score the segments' borders of another method, diffseg or diffcut, on --backbone (mini); may be repeated."
         ),
     ] = None,
     limit: Limit = None,
@@ -83,16 +83,24 @@ def edges(
         bool, typer.Option("--crowd-edges", help="COCO: borders with crowds are edges too.")
     ] = False,
     nms: Annotated[
-        bool, typer.Option(help="Suppress non-maxima of soft maps first (not Canny's, nor segments' borders).")
+        bool,
+        typer.Option(
+            help="Reduce soft maps to their ridges first, as is usual (non-maximum suppression); Canny's and segments' are left."
+        ),
     ] = False,
     as_written: Annotated[
         bool,
         typer.Option(
-            "--bsds", help="The benchmark to the letter: truth not thinned, nothing forgiven near ignored ground."
+            "--bsds",
+            help="For BSDS500: score as its benchmark does. Truth is not thinned, nothing is forgiven near ignored ground.",
         ),
     ] = False,
 ) -> None:
-    """Score instance edges: ODS, OIS, AP and clDice; predictions from files, or straight from a model."""
+    """Score instance edges, of files or straight from a model.
+
+    ODS: F at the best threshold of the data set; OIS: at the best of each image; AP: area under the curve of precision and
+    recall; clDice: how much of one's lines lies on the other's.
+    """
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.edges import evaluate_edges, report_json, report_markdown
     from tracedge.evaluation.journal import journal_beside
@@ -105,7 +113,7 @@ def edges(
         from tracedge.evaluation.edge_pictures import edge_pictures
 
     try:
-        chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit)
+        chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
         opened = {str(path): chosen.open(path) for path in truth}
         datasets: dict[str, LabelledImages] = {
             name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()
@@ -113,18 +121,16 @@ def edges(
         predictors = predictors_from_options(pred, rivals)
         models: dict[str, option.Predictor] = {}
         options = option.PredictorOptions(
-            backbone,
-            None,
-            rule,
-            stride,
-            size,
-            zoom,
-            ensemble,
-            False,
-            seed,
-            device,
-            dtype,
-            local_files_only,
+            backbone=backbone,
+            rule=rule,
+            stride=stride,
+            size=size,
+            zoom=zoom,
+            ensemble=ensemble,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            local_files_only=local_files_only,
             blocks=tuple(blocks) if blocks else None,
         )
         zero_shot = zero_shots(rival or [], options)
@@ -136,7 +142,7 @@ def edges(
         elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep) + ["--block"] * bool(blocks):
             raise SettingsError(f"{', '.join(asked)} is for a model: give it with --backbone.")
         if student is not None or backbone in SHIPPED:
-            models["student"] = student_of(student, backbone, device, dtype, size, zoom, local_files_only)
+            models["student"] = student_of(options, student)
         predictors |= {name: partial(edges_of, model) for name, model in models.items()}
         predictors |= {name: partial(borders_of, method) for name, method in zero_shot.items()}
         if pred is not None:

@@ -87,7 +87,9 @@ def instances(
     of_truth = next((path for path in truth if path.is_file()), None)
     if pred is None and of_truth is not None:
         raise SettingsError(f"--truth {of_truth} has no photos to predict from: give a folder with images/, or --pred.")
-    chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit, max_pixels)
+    chosen = data.DatasetOptions(
+        split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit, max_pixels=max_pixels
+    )
     opened = {str(path): chosen.open(path) for path in truth}
     sets = {name: labelled_set(dataset.instances()) for name, dataset in opened.items()}
     names = [name for labelled in sets.values() for name in labelled.names]
@@ -96,17 +98,27 @@ def instances(
     ways: FromFile | FromModel
     if pred is not None:
         known_ids = next(filter(None, map(instances_file, opened.values())), None)
-        ways = FromFile(pred, image_ids or (known_ids if is_results(pred) else None), max_pixels)
+        of_results = image_ids or (known_ids if is_results(pred) else None)
+        ways = FromFile(pred=pred, image_ids=of_results, max_pixels=max_pixels)
         source = ways.source()
         _refuse_missing(source, names, missing_empty)
         settings["masks"] = source.provenance
         here: Methods = ways.methods()
     else:
         options = option.PredictorOptions(
-            backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
+            backbone=backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
         )
-        asked = tuple(proposals or [])
-        ways = FromModel(options, student, teacher, asked, features, crf, image_ids, rivals, max_pixels)
+        ways = FromModel(
+            options=options,
+            student=student,
+            teacher=teacher,
+            proposals=tuple(proposals or []),
+            features=features,
+            crf=crf,
+            image_ids=image_ids,
+            rivals=rivals,
+            max_pixels=max_pixels,
+        )
         sources = ways.sources()
         for found in sources.values():
             if isinstance(found, MaskSource):

@@ -71,7 +71,9 @@ def panoptic(
 
     # 1. Everything is looked at before anything is computed.
     paths = _named(pred)
-    chosen = data.DatasetOptions(split, ids, sample, sample_seed, limit, max_pixels)
+    chosen = data.DatasetOptions(
+        split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit, max_pixels=max_pixels
+    )
     labelled, said = _opened(truth, chosen)
     found = {name: find_predictions(path, labelled, max_pixels=max_pixels) for name, path in paths.items()}
     for predictions in found.values():

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from tracedge.atomic import atomic_path
+from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import JsonFile, Limit, Thresholds, provenance, stop
 from tracedge.errors import TracedgeError
 
 
 def timesteps(
-    truth: Annotated[Path, typer.Option(help="Folder with images/ and masks/ or panoptic/ (and ignore/).")],
+    truth: Annotated[Path, typer.Option(help=f"The data set: {data.LAYOUTS}.")],
     backbone: option.Backbone = "mini",
     stride: option.Stride = 100,
     size: option.Size = None,
@@ -28,19 +29,32 @@ def timesteps(
     json_file: JsonFile = None,
     thresholds: Thresholds = 33,
     limit: Limit = None,
+    split: data.Split = None,
+    ids: data.Ids = None,
+    sample: data.SampleSize = None,
+    sample_seed: data.SampleSeed = 0,
 ) -> None:
     """How well the timestep is chosen: every fixed step, every rule with its regret, and the best of each image."""
     import json
     from dataclasses import asdict
 
-    from tracedge.datasets.folder import FolderDataset
+    from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.timesteps import evaluate_timesteps, timesteps_markdown
     from tracedge.metrics.edges import EdgeProtocol
 
     try:
-        dataset = FolderDataset(truth, limit)
+        chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
+        opened = chosen.open(truth)
+        dataset = opened.edges()
         options = option.PredictorOptions(
-            backbone, None, "first_peak", stride, size, zoom, 1, False, seed, device, dtype, local_files_only
+            backbone=backbone,
+            stride=stride,
+            size=size,
+            zoom=zoom,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            local_files_only=local_files_only,
         )
         teacher = options.build()
     except TracedgeError as error:
@@ -54,7 +68,7 @@ def timesteps(
     if json_file is not None:
         report = {
             "rows": [asdict(row) for row in rows],
-            "provenance": provenance() | {"predictor": teacher.provenance},
+            "provenance": provenance() | {"predictor": teacher.provenance, "data": data_provenance(opened)},
         }
         with atomic_path(json_file) as temporary:
             temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")

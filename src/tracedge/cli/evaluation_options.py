@@ -21,7 +21,7 @@ ReportFolder = Annotated[
     Path | None,
     typer.Option("--report", help="Write a folder: figures, a page, curves, the best and the worst photos."),
 ]
-Thresholds = Annotated[int, typer.Option(min=1, help="Cuts of each map; 99 is the benchmark's, 33 is quicker.")]
+Thresholds = Annotated[int, typer.Option(min=1, help="How many thresholds are tried; 99 as in BSDS, 33 is quicker.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each data set.")]
 
 

@@ -38,18 +38,17 @@ def inspect(
     image = load_image(path, max_pixels=max_pixels)
     output.mkdir(parents=True, exist_ok=True)  # before the work: a folder that cannot be made is said now
     predictor = option.PredictorOptions(
-        backbone,
-        None,
-        rule,
-        stride,
-        size,
-        zoom,
-        ensemble,
-        inversion,
-        seed,
-        device,
-        dtype,
-        local_files_only,
+        backbone=backbone,
+        rule=rule,
+        stride=stride,
+        size=size,
+        zoom=zoom,
+        ensemble=ensemble,
+        inversion=inversion,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        local_files_only=local_files_only,
         early_stop=False,
     ).build()
     found = predictor(image)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tracedge.rivals.zero_shot import SegmentProposer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FromFile:
     """The masks of one file or folder, as they are."""
 
@@ -38,7 +38,7 @@ class FromFile:
         return partial(_predicted, source=self.source())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FromModel:
     """A model's edges, straight and on the masks of proposals, beside Canny's."""
 

@@ -22,28 +22,48 @@ BackboneOrNone = Annotated[
     str | None, typer.Option(help="Name, local folder or hub id of the model; default: mini, or the student's own.")
 ]
 Student = Annotated[
-    str | None, typer.Option(help="Folder or hub id of a distilled student: one forward instead of several.")
+    str | None,
+    typer.Option(
+        help="Folder or hub id of a student (`tracedge distill` makes one): one pass of the model instead of several."
+    ),
 ]
 Timestep = Annotated[
-    float | None, typer.Option(min=0, max=999, help="A fixed timestep instead of the emergence point.")
+    float | None,
+    typer.Option(
+        min=0, max=999, help="Always read at this noise level (0: none) and not at the one chosen for each photo."
+    ),
 ]
 Rule = Annotated[
-    str, typer.Option(help="How the emergence point is chosen: first_peak, argmax (the paper's), bounded.")
+    str,
+    typer.Option(
+        help="Which timestep is chosen, of those where the attention changes most (the emergence point): first_peak, argmax "
+        "(the highest, as in the paper), or bounded (the highest with little noise)."
+    ),
 ]
-Stride = Annotated[int, typer.Option(min=1, max=500, help="Distance of the timesteps tried, of 1000.")]
+Stride = Annotated[int, typer.Option(min=1, max=500, help="Try every so many of the 1000 timesteps: 100 tries ten.")]
 Size = Annotated[int | None, typer.Option(help="Long side in pixels that the model sees; default: the model's own.")]
 Zoom = Annotated[
     int | None,
-    typer.Option(min=1, max=16, help="Read the picture also in tiles at this many times the size; 1: never."),
+    typer.Option(
+        min=1,
+        max=16,
+        help="For small objects: read the photo also in tiles, this many times as large; 1: never; default: by its size.",
+    ),
 ]
-Ensemble = Annotated[int, typer.Option(min=1, help="Noise draws whose attention is averaged.")]
+Ensemble = Annotated[
+    int, typer.Option(min=1, help="Average over so many draws of the noise: steadier, and as much slower.")
+]
 Inversion = Annotated[
-    bool, typer.Option("--inversion", help="Climb by the model's own predictions instead of adding noise.")
+    bool,
+    typer.Option(
+        "--inversion", help="Go to each timestep by the model's own predictions (DDIM inversion), not by random noise."
+    ),
 ]
 Blocks = Annotated[
     list[int] | None,
     typer.Option(
-        "--block", help="Only this self-attention block of a vision transformer; may be repeated; -1: the last."
+        "--block",
+        help="Vision transformers (such as dinov2-base): only this self-attention block, from 0; -1: the last; may be repeated.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise; with the picture it decides the noise.")]
@@ -52,15 +72,21 @@ Dtype = Annotated[
     str | None, typer.Option(help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.")
 ]
 LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the network.")]
-Teacher = Annotated[bool, typer.Option("--teacher", help="Edges of the training-free teacher: several forwards.")]
+Teacher = Annotated[
+    bool,
+    typer.Option(
+        "--teacher",
+        help="Read the model's attention directly (nothing trained, several passes), although there is a student.",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results of other settings in the output folder.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictorOptions:
-    """What the options say, before any model is loaded."""
+    """What the options say, before any model is loaded. By name alone, so that none lands in another's place."""
 
     backbone: str | None = None  # "mini", or what a student was distilled from
     timestep: float | None = None
@@ -109,7 +135,7 @@ class PredictorOptions:
         """Check the settings, then load the vision transformer."""
         from tracedge.vision_edges import VisionEdges, VisionSettings
 
-        settings = VisionSettings(self.blocks, self.size, self.zoom, snap=self.snap)
+        settings = VisionSettings(blocks=self.blocks, size=self.size, zoom=self.zoom, snap=self.snap)
         return VisionEdges(
             str(self.backbone),
             settings=settings,

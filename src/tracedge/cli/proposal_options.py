@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from tracedge.proposals.from_files import MaskSource
     from tracedge.rivals.zero_shot import SegmentProposer
 
-Features = Annotated[str | None, typer.Option(help="What maskcut and promerge look at: a DINO ViT, or mini (default).")]
-Crf = Annotated[bool, typer.Option(help="Sharpen maskcut's and promerge's masks by a dense CRF.")]
+Features = Annotated[
+    str | None,
+    typer.Option(help="Whose features maskcut and promerge group: a DINO ViT such as dino-vitb8, or mini (default)."),
+]
+Crf = Annotated[
+    bool, typer.Option(help="Move the outlines of maskcut's and promerge's masks to the photo's colours (dense CRF).")
+]
 ImageIds = Annotated[
     Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
 ]

@@ -45,7 +45,7 @@ def refine(
     if not masks.exists():
         raise SettingsError(f"{masks} does not exist: give a file or folder of masks")
     options = option.PredictorOptions(
-        backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
+        backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
     segment_folder(
         [str(images)],

@@ -81,20 +81,20 @@ def reproduce(
             "--steps is for --small: otherwise students are given by --files, and none is distilled here."
         )
     request = Request(
-        recipe,
-        output,
-        tuple(data_sets or ()),
-        small,
-        backbone,
-        student,
-        features,
-        crf,
-        _named(files or []),
-        image_ids,
-        device,
-        data.DatasetOptions(None, ids, sample, sample_seed, limit).selection,
-        workers,
-        scale if steps is None else replace(scale, steps=steps),
+        name=recipe,
+        output=output,
+        data=tuple(data_sets or ()),
+        small=small,
+        backbone=backbone,
+        student=student,
+        features=features,
+        crf=crf,
+        files=_named(files or []),
+        image_ids=image_ids,
+        device=device,
+        selection=data.DatasetOptions(ids=ids, sample=sample, sample_seed=sample_seed, limit=limit).selection,
+        workers=workers,
+        scale=scale if steps is None else replace(scale, steps=steps),
     )
     found = plan(request)
     if found.absent:

@@ -15,7 +15,8 @@ from tracedge.images import MAX_PIXELS
 Proposals = Annotated[
     str,
     typer.Option(
-        help="Where masks come from: edges, maskcut, promerge, diffseg, diffcut, or a file or folder of any tool's masks."
+        help="Where masks come from: edges (regions that edges close), maskcut, promerge, diffseg, diffcut (other methods), or a "
+        "file or folder of any tool's masks."
     ),
 ]
 
@@ -27,9 +28,10 @@ def segment(
     features: Features = None,
     crf: Crf = True,
     image_ids: ImageIds = None,
-    bgp: Annotated[bool, typer.Option(help="Cut, grow and merge proposals by the edges.")] = True,
+    bgp: Annotated[bool, typer.Option(help="Cut, grow and merge a method's or file's masks by the edges.")] = True,
     min_score: Annotated[
-        float | None, typer.Option(help="Masks straight from edges: leave out what is less sure, 0 to 1 [0.14].")
+        float | None,
+        typer.Option(help="With --proposals edges: leave out masks of a lower score, 0 to 1; default: 0.14."),
     ] = None,
     formats: Formats = None,
     overlapping: Overlapping = False,
@@ -52,7 +54,7 @@ def segment(
     from tracedge.segmentation import SegmentSettings
 
     options = option.PredictorOptions(
-        backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
+        backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
     source = proposals_from(proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
     settings = SegmentSettings(bgp=bgp, overlapping=overlapping)

@@ -56,7 +56,18 @@ def teach(
 
     jobs = find_images(images, output=output)
     teacher = option.PredictorOptions(
-        backbone, timestep, rule, stride, size, zoom, ensemble, False, seed, device, dtype, local_files_only, snap=snap
+        backbone=backbone,
+        timestep=timestep,
+        rule=rule,
+        stride=stride,
+        size=size,
+        zoom=zoom,
+        ensemble=ensemble,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        local_files_only=local_files_only,
+        snap=snap,
     ).build()
     px = px or 2 * teacher.size
     settings = teacher.provenance | {"taught_px": px}

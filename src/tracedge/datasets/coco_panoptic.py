@@ -37,8 +37,8 @@ class PanopticFile:
         Raises:
             DataError: a PNG that cannot be read, or whose ids are not those of the JSON.
         """
+        ids = read_panoptic_ids(self.png, max_pixels=self.max_pixels)
         try:
-            ids = read_panoptic_ids(self.png, max_pixels=self.max_pixels)
             return PanopticTruth(PanopticMap(ids, self.segments), self.categories)
         except DataError as error:
             raise DataError(f"{self.png}: {error}") from error

@@ -7,7 +7,7 @@ root/panoptic.json      a COCO panoptic file about panoptic/
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,9 @@ from tracedge.datasets.samples import (
 )
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
+from tracedge.export.coco import checked_file_name
 from tracedge.export.coco_reader import read_coco_images
+from tracedge.export.json_records import check_keys, list_of, read_json, whole
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.panoptic_map import VOID, PanopticMap
@@ -77,8 +79,9 @@ class LabelledFolder:
             DataError: no masks/, or an instances.json that does not say the classes.
         """
         files = truth_files(self.root, self.names, "masks", self.max_pixels)
-        classes = _classes(self.root / CLASSES)
-        reads = (partial(_instances, of, classes.get(of.labels.stem)) for of in files)
+        path = self.root / CLASSES
+        classes = _classes(path) if path.is_file() else None
+        reads = (partial(_instances, of, None if classes is None else classes.get(of.labels.stem, {})) for of in files)
         return Samples(
             [
                 InstanceSample(self.root / "images", name, read, self.max_pixels)
@@ -97,7 +100,8 @@ class LabelledFolder:
             raise DataError(f"{self.root} has no panoptic segments: looked for {CATEGORIES} and panoptic/.")
         numbers = {Path(image.file_name).stem: number for number, image in read_coco_images(path).items()}
         stems = [Path(name).stem for name in self.names]
-        files = read_panoptic(path, folder, set(numbers.values()), max_pixels=self.max_pixels)
+        wanted = {numbers[stem] for stem in stems if stem in numbers}
+        files = read_panoptic(path, folder, wanted, max_pixels=self.max_pixels)
         missing = [stem for stem in stems if numbers.get(stem) not in files]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
         known = [files[numbers[stem]] for stem in stems]
@@ -129,13 +133,18 @@ def is_labelled(root: Path) -> bool:
     return (root / "images").is_dir() and any((root / name).is_dir() for name in ("masks", "panoptic"))
 
 
-def _instances(files: TruthFiles, known: dict[int, object] | None) -> InstanceTruth:
+def _instances(files: TruthFiles, known: Mapping[int, object] | None) -> InstanceTruth:
+    """known: label -> class; None: no file says it."""
     labels, marked = files.read()
-    present = np.unique(labels[labels > 0]).tolist()
-    of_objects = tuple(known.get(label) for label in present) if known is not None else None
-    return InstanceTruth(
-        Instances.from_labels(labels), of_objects, marked[None] if marked.any() else np.zeros((0, *marked.shape), bool)
-    )
+    objects = Instances.from_labels(labels)
+    crowds = marked[None] if marked.any() else np.zeros((0, *marked.shape), bool)
+    if known is None:
+        return InstanceTruth(objects, None, crowds)
+    first = objects.masks.reshape(len(objects), labels.size).argmax(axis=1)  # a pixel of each object
+    present = labels.ravel()[first].tolist()
+    if unknown := [label for label in present if label not in known]:
+        raise DataError(f"{CLASSES} does not say the class of object {unknown[0]} of {files.labels}.")
+    return InstanceTruth(objects, tuple(known[label] for label in present), crowds)
 
 
 def _panoptic(file: PanopticFile, files: TruthFiles) -> PanopticTruth:
@@ -151,13 +160,24 @@ def _panoptic(file: PanopticFile, files: TruthFiles) -> PanopticTruth:
 
 
 def _classes(path: Path) -> dict[str, dict[int, object]]:
-    """Stem of an image -> label -> class; empty where there is no file."""
-    if not path.is_file():
-        return {}
+    """Stem of an image -> label -> class."""
+    records = read_json(path)
+    found: dict[str, dict[int, object]] = {}
     try:
-        return {
-            Path(record["file"]).stem: {int(entry["label"]): entry["category"] for entry in record["instances"]}
-            for record in json.loads(path.read_text(encoding="utf-8"))
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} does not say the classes of instances: {type(error).__name__} {error}.") from error
+        if not isinstance(records, list):
+            raise DataError("expected a list of records, one an image.")
+        for place, record in enumerate(records, start=1):
+            name = f"record {place} of the list"
+            check_keys(record, name, ("file", "instances"))
+            stem = Path(checked_file_name(record["file"])).stem
+            if stem in found:
+                raise DataError(f"there are two records of {stem}.")
+            found[stem] = {}
+            for entry in list_of(record, "instances"):
+                check_keys(entry, f"an instance of {name}", ("label", "category"))
+                if type(entry["category"]) not in (str, int):
+                    raise DataError(f"{name} has the category {entry['category']!r:.40}, expected text or a number.")
+                found[stem][whole(entry, "label", name)] = entry["category"]
+    except DataError as error:
+        raise DataError(f"{path} does not say the classes of instances: {error}") from error
+    return found

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tracedge.categories import Category
 from tracedge.errors import DataError
+from tracedge.export.png import read_rgb
 from tracedge.images import MAX_PIXELS
 from tracedge.panoptic_map import PanopticMap, Segment, ids_from_rgb
 
@@ -53,15 +53,7 @@ def read_panoptic_ids(path: Path, *, max_pixels: int = MAX_PIXELS) -> Ids:
     Raises:
         DataError: a file that cannot be read, is larger than max_pixels, or is no RGB PNG.
     """
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise DataError(f"{path} is of {picture.width} x {picture.height} pixels, more than {max_pixels}.")
-            if picture.mode != "RGB":
-                raise DataError(f"{path} is a PNG of mode {picture.mode}; expected RGB, id = R + 256 G + 65536 B.")
-            return ids_from_rgb(np.asarray(picture))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
+    return ids_from_rgb(read_rgb(path, max_pixels=max_pixels))
 
 
 def checked_categories(entries: Sequence[Any], where: Path) -> dict[int, Category]:

@@ -109,7 +109,7 @@ def read_ids(path: str | os.PathLike[str]) -> list[Wanted]:
         wanted = [Wanted(_stem(image.file_name), number) for number, image in read_coco_images(path).items()]
     else:
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read as a list of ids: {error}.") from error
         wanted = [Wanted(_stem(line)) for line in lines if line and not line.startswith("#")]

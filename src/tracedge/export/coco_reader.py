@@ -5,6 +5,7 @@ Masks are decoded image by image, when asked for; a file may hold a hundred thou
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -236,7 +237,7 @@ def is_results(path: str | os.PathLike[str]) -> bool:
     if not path.is_file() or path.suffix.lower() != ".json":
         return False
     with path.open("rb") as stream:
-        return stream.read(64).lstrip().startswith(b"[")
+        return stream.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
 def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage]:

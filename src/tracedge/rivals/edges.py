@@ -22,7 +22,7 @@ from tracedge.images import MAX_PIXELS
 CANNY_LEVELS = tuple(float(high) for high in np.linspace(0.02, 0.6, 16))
 _CANNY_LOW = 0.4  # of the high threshold, as MATLAB's edge() has it
 _MODES = ("1", "L", "I;16")
-_FULL_SCALE = {"bool": 1, "uint8": 255, "uint16": 65535}  # of the modes
+_FULL_SCALE = {"b1": 1, "u1": 255, "u2": 65535}  # by the values' type
 
 
 def sobel_edges(image: NDArray[np.uint8], sigma: float = 2.0) -> NDArray[np.float32]:
@@ -141,7 +141,7 @@ class FolderOfEdges:
         values = read_grey(path, _MODES, "grey of 8 or 16 bits, brighter is stronger", max_pixels=limit)
         if values.shape != image_hw:
             raise DataError(f"{path} is {_size(values.shape)}, but the image of {stem!r} is {_size(image_hw)}.")
-        return (values / _FULL_SCALE[values.dtype.name]).astype(np.float32)
+        return (values / _FULL_SCALE[values.dtype.kind + str(values.itemsize)]).astype(np.float32)
 
 
 def _grey(image: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:

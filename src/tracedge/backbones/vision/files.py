@@ -12,6 +12,7 @@ from tracedge.backbones.vision import VISION, vision_model_of
 from tracedge.errors import BackboneError, SettingsError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TOWERS: dict[object, tuple[str, ...]] = {"qwen2_5_vl": ("visual.", "model.visual.")}
 """model_type -> how the tensors' names of the part that is loaded begin; the shards without it are not even fetched."""
 
@@ -20,14 +21,16 @@ TOWERS: dict[object, tuple[str, ...]] = {"qwen2_5_vl": ("visual.", "model.visual
 class VisionFiles:
     """A model on the disk.
 
-    weights: the safetensors that hold what is needed. config: what config.json says. px: the long side it is used at,
-    0 where the family decides. settings: what identifies the weights, as a `Backbone` has them.
+    weights: the safetensors that hold what is needed. config: what config.json says. processing: what the file of its image
+    processor says, None where there is none. px: the long side of the table, 0 for a model that is not in it. settings: what
+    identifies the weights, as a `Backbone` has them.
     """
 
     folder: Path
     source: str
     weights: tuple[Path, ...]
     config: dict[str, Any]
+    processing: dict[str, Any] | None
     px: int
     settings: dict[str, object]
 
@@ -66,7 +69,7 @@ def vision_files(
     settings = said | {"source": source}
     if said["revision"] is None:  # a folder: its weights can be exchanged under the same name
         settings["weights"] = hub.fingerprint(weights)[:16]
-    return VisionFiles(folder, source, weights, _read(folder / CONFIG), px, settings)
+    return VisionFiles(folder, source, weights, _read(folder / CONFIG), _processing(folder), px, settings)
 
 
 def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:
@@ -81,7 +84,8 @@ def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:
     if str(name) not in VISION and Path(name).expanduser().is_dir():
         raise SettingsError(f"{name} is a folder: there is nothing to download.")
     files = vision_files(name, cache_dir=cache_dir)
-    return sorted([files.folder / CONFIG, *files.weights])
+    more = [files.folder / name for name in (PREPROCESSOR, PROCESSOR)]
+    return sorted([files.folder / CONFIG, *filter(Path.is_file, more), *files.weights])
 
 
 def _snapshot(name: str, row: Model, local_files_only: bool, cache_dir: str | Path | None) -> Path:
@@ -92,7 +96,7 @@ def _snapshot(name: str, row: Model, local_files_only: bool, cache_dir: str | Pa
         return snapshot
     if local_files_only:
         raise hub.absent(name, "is not whole in the cache and local_files_only forbids to fetch it", row)
-    wanted = [CONFIG, INDEX]
+    wanted = [CONFIG, INDEX, PREPROCESSOR, PROCESSOR]
     for _ in range(2):
         commit = snapshot.name if snapshot is not None else row.revision
         found = hub.fetched(name, row, hub_id, commit, wanted, cache_dir)
@@ -105,6 +109,16 @@ def _snapshot(name: str, row: Model, local_files_only: bool, cache_dir: str | Pa
             break
     assert snapshot is not None
     return snapshot
+
+
+def _processing(folder: Path) -> dict[str, Any] | None:
+    """What the image processor's file says: as transformers looks for it, first within the file of the whole processor."""
+    whole = _read(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
+    if "image_processor" in whole:
+        if not isinstance(whole["image_processor"], dict):
+            raise BackboneError(f"{folder / PROCESSOR} has an image_processor that is no table.")
+        return dict(whole["image_processor"])
+    return _read(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
 
 
 def _missing(folder: Path) -> list[str]:

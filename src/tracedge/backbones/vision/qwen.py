@@ -7,6 +7,7 @@ row by row; windows at the right and at the bottom are cut off where the picture
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from torch import Tensor
 
 from tracedge.backbones.loading import Place
 from tracedge.backbones.vision.files import TOWERS, VisionFiles
-from tracedge.backbones.vision.transformer import OPENAI, standardised
+from tracedge.backbones.vision.pixels import OPENAI, pixels_of
 from tracedge.errors import BackboneError, SettingsError
 
 MODEL_TYPE = "qwen2_5_vl"
-_PX = 1008  # the model's own limit is 1280 groups of 28 x 28 pixels: a square of 1001
+_PX = 1008  # its files have no size, only a limit, max_pixels, whose maps of N x N would fill 17 GB as published
 
 
 class QwenTower:
@@ -30,13 +31,14 @@ class QwenTower:
     """
 
     def __init__(self, network: Any, files: VisionFiles) -> None:
-        self.name, self.settings = files.name, files.settings
+        self.pixels = pixels_of(files.processing, files.source, OPENAI)
+        self.name, self.settings = files.name, files.settings | {"pixels": self.pixels.settings}
         self.network = network.eval().requires_grad_(False)
         config = network.config
         self.patch, self.merge = int(config.patch_size), int(config.spatial_merge_size)
         self.window = int(config.window_size) // self.merge // self.patch
         self.multiple_of = self.patch * self.merge
-        self.px = files.px or _PX
+        self.px = _long_side(files, config, self.multiple_of)
         self.device, self.dtype = network.device, network.dtype
         self.attention_blocks = tuple(f"blocks.{i}.attn" for i in sorted(config.fullatt_block_indexes))
 
@@ -58,7 +60,7 @@ class QwenTower:
             raise SettingsError(
                 f"{self.name} takes one image at a time, got {len(images)}: its windows are one sequence."
             )
-        pixels = standardised(images.to(self.device), OPENAI).to(self.dtype)
+        pixels = self.pixels.standardised(images.to(self.device)).to(self.dtype)
         cells = pixels[0].unflatten(2, (-1, self.patch)).unflatten(1, (-1, self.patch))  # (3, h, p, w, p)
         rows = cells.permute(1, 3, 0, 2, 4).flatten(0, 1)  # (N, 3, p, p), row by row
         grid = cells.shape[1], cells.shape[3]
@@ -68,6 +70,33 @@ class QwenTower:
         grid_thw = torch.tensor([[1, *grid]], device=self.device)
         tokens: Tensor = self.network(frames.flatten(1), grid_thw=grid_thw).last_hidden_state[None]
         return tokens
+
+
+def _long_side(files: VisionFiles, config: Any, unit: int) -> int:
+    """The table's, as far as the processor's max_pixels lets a square be; its patches must be those of the config.
+
+    Raises:
+        BackboneError: they are not, or max_pixels is no number of pixels.
+    """
+    said = files.processing or {}
+    own = {"patch_size": "patch_size", "merge_size": "spatial_merge_size", "temporal_patch_size": "temporal_patch_size"}
+    for key, of_config in own.items():
+        expected = getattr(config, of_config)
+        if said.get(key, expected) != expected:
+            raise BackboneError(
+                f"{files.source}: its image processor has {key} {said[key]!r:.60}, but its config has {of_config} {expected}."
+            )
+    size = said.get("size")
+    most = said.get("max_pixels") or (size.get("longest_edge") if isinstance(size, dict) else None)
+    px = files.px or _PX
+    if most is None:
+        return px
+    if type(most) is not int or most < unit * unit:
+        raise BackboneError(
+            f"{files.source}: its image processor has max_pixels {most!r:.60}, expected a number of pixels, "
+            f"{unit * unit} or more."
+        )
+    return min(px, math.isqrt(most) // unit * unit)
 
 
 def token_places(grid_hw: tuple[int, int], merge: int, window: int) -> Tensor:

@@ -7,43 +7,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tracedge.backbones.loading import Place
 from tracedge.backbones.vision.files import VisionFiles
+from tracedge.backbones.vision.pixels import IMAGENET, OPENAI, Pixels, pixels_of
 from tracedge.errors import BackboneError
-
-Colour = tuple[float, float, float]
-IMAGENET: tuple[Colour, Colour] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-OPENAI: tuple[Colour, Colour] = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class Family:
     """What differs from one family to the other.
 
-    network: its class in transformers. blocks: name of the i-th attention module. px: the long side for models that the
-    table does not know; None: the config's image_size. colours: mean and standard deviation that it was trained with.
-    loading, running: arguments of from_pretrained and of the forward pass.
+    network: its class in transformers. blocks: name of the i-th attention module. pixels: what it was trained with, for a folder
+    without a file of its image processor. loading, running: arguments of from_pretrained and of the forward pass.
     """
 
     network: str
     blocks: str
-    px: int | None = None
-    colours: tuple[Colour, Colour] = IMAGENET
+    pixels: Pixels = IMAGENET
     loading: dict[str, Any] = field(default_factory=dict)
     running: dict[str, Any] = field(default_factory=dict)
 
 
 _STRETCHED = {"interpolate_pos_encoding": True}  # DINOv2 stretches its position embeddings unasked, DINOv3 has none
-_CLIP = Family("CLIPVisionModel", "encoder.layers.{}.self_attn", colours=OPENAI, running=_STRETCHED)
+_CLIP = Family("CLIPVisionModel", "encoder.layers.{}.self_attn", pixels=OPENAI, running=_STRETCHED)
 
 FAMILIES: dict[str, Family] = {
-    "vit": Family("ViTModel", "layers.{}.attention", 480, loading={"add_pooling_layer": False}, running=_STRETCHED),
-    "dinov2": Family("Dinov2Model", "encoder.layer.{}.attention", 518),
-    "dinov2_with_registers": Family("Dinov2WithRegistersModel", "encoder.layer.{}.attention", 518),
-    "dinov3_vit": Family("DINOv3ViTModel", "model.layer.{}.attention", 768),
+    "vit": Family("ViTModel", "layers.{}.attention", loading={"add_pooling_layer": False}, running=_STRETCHED),
+    "dinov2": Family("Dinov2Model", "encoder.layer.{}.attention"),
+    "dinov2_with_registers": Family("Dinov2WithRegistersModel", "encoder.layer.{}.attention"),
+    "dinov3_vit": Family("DINOv3ViTModel", "model.layer.{}.attention"),
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
 }
@@ -53,15 +47,17 @@ FAMILIES: dict[str, Family] = {
 class VisionTransformer:
     """A ViT as a `VisionSource` (see backbones/protocol.py): its tokens are CLS, registers, then the patches row by row.
 
-    patch: pixels of a token's side. prefix: how many tokens stand before the patches.
+    patch: pixels of a token's side. prefix: how many tokens stand before the patches. px: the image_size of its config. pixels:
+    what it is given for a pixel.
     """
 
     def __init__(self, network: Any, family: Family, files: VisionFiles) -> None:
-        self.name, self.settings = files.name, files.settings
+        self.pixels = pixels_of(files.processing, files.source, family.pixels)
+        self.name, self.settings = files.name, files.settings | {"pixels": self.pixels.settings}
         self.network = network.eval().requires_grad_(False)
-        self.patch = self.multiple_of = _whole_number(network.config.patch_size, files)
+        self.patch = self.multiple_of = _side(network.config, "patch_size", files)
         self.prefix = 1 + getattr(network.config, "num_register_tokens", 0)
-        self.px = files.px or family.px or _whole_number(network.config.image_size, files)
+        self.px = _side(network.config, "image_size", files)
         self.device, self.dtype = network.device, network.dtype
         self.attention_blocks = tuple(family.blocks.format(i) for i in range(network.config.num_hidden_layers))
         self._family = family
@@ -77,15 +73,9 @@ class VisionTransformer:
 
         Position embeddings are stretched to the grid bicubically (DINOv3 has rotary ones, over [-1, 1] of each side).
         """
-        pixels = standardised(images.to(self.device), self._family.colours).to(self.dtype)
+        pixels = self.pixels.standardised(images.to(self.device)).to(self.dtype)
         tokens: Tensor = self.network(pixels, **self._family.running).last_hidden_state
         return tokens
-
-
-def standardised(images: Tensor, colours: tuple[Colour, Colour]) -> Tensor:
-    """(images - mean) / deviation for each of the three channels of (B, 3, H, W)."""
-    mean, deviation = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in colours)
-    return (images - mean) / deviation
 
 
 def load_transformer(files: VisionFiles, where: Place) -> VisionTransformer:
@@ -139,7 +129,13 @@ def _without_notes() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _whole_number(value: object, files: VisionFiles) -> int:
-    if not isinstance(value, int):
-        raise BackboneError(f"{files.source}: patches and images that are not square are not supported, got {value}.")
-    return value
+def _side(config: Any, key: str, files: VisionFiles) -> int:
+    """The side of a square of the config: one number, or two that are equal."""
+    value = getattr(config, key)
+    sides = list(value) if isinstance(value, list | tuple) else [value]
+    if not 1 <= len(sides) <= 2 or len(set(sides)) > 1 or type(sides[0]) is not int or sides[0] < 1:
+        raise BackboneError(
+            f"{files.source}: its config has {key} {value!r:.60}, expected a whole number of pixels; what is not square is not "
+            "supported."
+        )
+    return int(sides[0])
