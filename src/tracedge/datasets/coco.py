@@ -69,7 +69,9 @@ class CocoDataset:
         def read(file: PanopticFile) -> EdgeTruth:
             return edges_of_panoptic(file.read(), void_edges=void_edges, crowd_edges=crowd_edges)
 
-        return Samples([EdgeSample(photo, partial(read, file), self.max_pixels) for photo, file in self._panoptic()])
+        return Samples(
+            [EdgeSample(photo, partial(read, file), self.max_pixels, self.photos) for photo, file in self._panoptic()]
+        )
 
     def instances(self) -> Samples[InstanceSample]:
         """The objects of instances_<split>.json, their category ids as classes; its crowds are what is ignored.
@@ -83,7 +85,10 @@ class CocoDataset:
         truth = read_coco(path, only=[image.id for image in self.images], max_pixels=self.max_pixels)
         reads = (partial(instance_truth, truth, image.id) for image in self.images)
         return Samples(
-            [InstanceSample(photo, read, self.max_pixels) for photo, read in zip(self._paths, reads, strict=True)]
+            [
+                InstanceSample(photo, read, self.max_pixels, self.photos)
+                for photo, read in zip(self._paths, reads, strict=True)
+            ]
         )
 
     def panoptic(self) -> Samples[PanopticSample]:
@@ -92,7 +97,9 @@ class CocoDataset:
         Raises:
             DataError: an image without panoptic truth.
         """
-        return Samples([PanopticSample(photo, file.read, self.max_pixels) for photo, file in self._panoptic()])
+        return Samples(
+            [PanopticSample(photo, file.read, self.max_pixels, self.photos) for photo, file in self._panoptic()]
+        )
 
     @property
     def _paths(self) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tracedge.datasets.fingerprint import fingerprint
 from tracedge.datasets.panoptic_truth import read_panoptic_ids
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
@@ -68,6 +69,16 @@ class Sample:
             self._require_image_size(marked, self.ignore_path)
             ignore = ignore | marked
         return ignore
+
+    @property
+    def name(self) -> str:
+        """The file name of the photo."""
+        return self.image_path.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the files of the photo and of its truth; nothing is decoded."""
+        return fingerprint(self.image_path, self.labels_path, self.ignore_path, self.void)
 
     @property
     def boundaries(self) -> None:

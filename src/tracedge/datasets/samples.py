@@ -15,6 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tracedge.datasets.fingerprint import fingerprint
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS, load_image
@@ -65,19 +66,35 @@ class LabelledPhoto(Generic[Truth]):
     """One photo and its truth. Both are read when asked for, once a sample.
 
     Attributes:
-        image_path: the photo; its stem names it everywhere.
+        image_path: the photo.
         read: makes the truth. It may raise DataError.
         max_pixels: a larger photo is refused before it is decoded.
+        folder: the folder of the photos; None: the one that the photo lies in.
     """
 
     image_path: Path
     read: Callable[[], Truth]
     max_pixels: int = MAX_PIXELS
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The photo relative to the folder of the photos, with "/" and its suffix; it names the image everywhere."""
+        return self.image_path.relative_to(self.folder or self.image_path.parent).as_posix()
 
     @property
     def stem(self) -> str:
-        """The file name without its suffix."""
+        """The file name without folders and suffix; two photos of different folders may have one."""
         return self.image_path.stem
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the photo's file, which is not decoded, and of the truth; see `tracedge.datasets.fingerprint`.
+
+        Raises:
+            DataError: a truth that cannot be read.
+        """
+        return fingerprint(self.image_path, self._truth_of_any_size)
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
@@ -91,13 +108,17 @@ class LabelledPhoto(Generic[Truth]):
         Raises:
             DataError: a truth that cannot be read, or is of another size than the image.
         """
-        truth, (height, width) = self.read(), self.image.shape[:2]
+        truth, (height, width) = self._truth_of_any_size, self.image.shape[:2]
         if truth.shape != (height, width):
             raise DataError(
                 f"The truth of {self.image_path.name} is {truth.shape[0]} x {truth.shape[1]} (rows x columns), "
                 f"but {self.image_path} is {height} x {width}, upright."
             )
         return truth
+
+    @cached_property
+    def _truth_of_any_size(self) -> Truth:
+        return self.read()
 
 
 class EdgeSample(LabelledPhoto[EdgeTruth]):
@@ -149,8 +170,8 @@ class Samples(Generic[Sample]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The file names of the photos, in order."""
-        return tuple(sample.image_path.name for sample in self._samples)
+        """The names of the photos, in order."""
+        return tuple(sample.name for sample in self._samples)
 
     def __len__(self) -> int:
         return len(self._samples)
