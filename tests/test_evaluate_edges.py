@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from dataset_roots import add_panoptic, add_split, bsds, image, save, save_json, save_photo, segments
 from tracedge.cli.evaluate import app
-from dataset_roots import add_panoptic, add_split, image, save, save_json, save_photo, segments
 from tracedge.datasets.coco import open_coco
 from tracedge.datasets.folder import FolderDataset
-from tracedge.errors import BackboneError, DataError, RunError, SettingsError
+from tracedge.errors import BackboneError, DataError, RunError, SettingsError, TracedgeError
 from tracedge.evaluation.edges import EdgeRow, evaluate_edges, image_scores, report_json, report_markdown
 from tracedge.evaluation.journal import journal_beside
 from tracedge.metrics.edges import EdgeProtocol, instance_boundaries
@@ -99,7 +99,7 @@ def test_images_of_one_name_in_several_folders_are_all_counted(tmp_path: Path, w
 
 def test_two_images_of_one_name_are_refused_before_anything_is_scored(root: Path) -> None:
     dataset = [*FolderDataset(root), *FolderDataset(root, 1)]
-    with pytest.raises(DataError, match="'tiles0.png' is the first"):
+    with pytest.raises(DataError, match=r"'tiles0\.png' is the first"):
         evaluate_edges(dataset, {"mine": lambda image: pytest.fail("scored")}, workers=1)
 
 
@@ -191,6 +191,13 @@ def command(*arguments: object):
     return CliRunner().invoke(app, ["edges", *map(str, arguments)])
 
 
+def refused(*arguments: object) -> str:
+    """The sentence that `main` says."""
+    done = command(*arguments)
+    assert isinstance(done.exception, TracedgeError), done.output
+    return str(done.exception)
+
+
 def test_the_command_scores_a_folder_and_writes_its_scores_on_top(root: Path) -> None:
     report = root / "report.json"
     done = command(
@@ -229,17 +236,37 @@ def test_the_command_can_leave_the_rivals_out(root: Path) -> None:
 def test_a_missing_prediction_is_known_before_anything_is_scored(root: Path, monkeypatch) -> None:
     (root / "edges" / "tiles1.edges.png").unlink()
     monkeypatch.setattr("tracedge.evaluation.edges.score_image", lambda *_: pytest.fail("scored"))
-    done = command("--truth", root, "--pred", root / "edges", "--no-rivals", "--thresholds", 3, "--workers", 1)
-    assert done.exit_code == 2
-    assert "tiles1" in done.output
+    command_line = ("--truth", root, "--pred", root / "edges", "--no-rivals", "--thresholds", 3, "--workers", 1)
+    assert "tiles1" in refused(*command_line)
 
 
 def test_wrong_use_ends_with_two(root: Path) -> None:
-    assert command("--truth", root / "nowhere").exit_code == 2
-    assert command("--truth", root, "--pred", root / "nowhere").exit_code == 2
-    assert command("--truth", root, "--no-rivals").exit_code == 2
+    assert "nowhere" in refused("--truth", root / "nowhere")
+    assert "nowhere" in refused("--truth", root, "--pred", root / "nowhere")
+    assert "nothing to score" in refused("--truth", root, "--no-rivals")
     assert command("--truth", root, "--thresholds", 0).exit_code == 2
     assert command().exit_code == 2
+    main = "import sys; from tracedge.cli import main; sys.argv = ['tracedge', 'evaluate', 'edges', '--truth', '/nowhere']; main()"
+    done = subprocess.run([sys.executable, "-c", main], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "/nowhere" in done.stderr
+
+
+def test_bsds_is_scored_to_the_letter_and_nothing_else_is_unless_asked_for(tmp_path: Path, root: Path) -> None:
+    report = tmp_path / "report.json"
+    for given, to_the_letter in (((), [True, False]), (("--bsds",), [True, True]), (("--no-bsds",), [False, False])):
+        data = ("--truth", bsds(tmp_path / "bsds"), "--truth", root)
+        done = command(*data, "--json", report, "--thresholds", 3, "--workers", 1, *given)
+        assert done.exit_code == 0, done.output
+        rows = [row for row in json.loads(report.read_text())["rows"] if row["name"] == "sobel"]
+        assert [not row["thin_truth"] and row["ignore_margin"] == 0 for row in rows] == to_the_letter
+
+
+def test_a_report_without_matplotlib_is_refused_before_anything_is_scored(root: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("tracedge.evaluation.edges.score_image", lambda *_: pytest.fail("scored"))
+    assert "matplotlib" in refused("--truth", root, "--report", root / "report", "--workers", 1)
+    assert not (root / "report").exists()
 
 
 def test_the_command_and_the_evaluation_load_no_torch() -> None:

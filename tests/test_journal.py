@@ -127,7 +127,7 @@ def test_edges_of_another_truth_or_photo_are_refused(tmp_path, changed):
     path = tmp_path / changed / "0.png"
     kept, moved = path.read_bytes(), np.roll(np.array(Image.open(path)), 20, axis=1)
     Image.fromarray(moved).save(path)
-    with pytest.raises(RunError, match="0.png of set is not what it was"):
+    with pytest.raises(RunError, match=r"0\.png of set is not what it was"):
         run(fail=False)
     path.write_bytes(kept)
     assert len(run(fail=False)) == 1
@@ -173,7 +173,9 @@ def test_counts_of_something_else_are_refused_and_those_of_the_same_are_not(tmp_
     again.close()
 
 
-@pytest.mark.parametrize("line", [{"settings": {}}, {"key": "set", "counts": 1}, {"key": [[1]], "counts": 1}, {"key": []}])
+@pytest.mark.parametrize(
+    "line", [{"settings": {}}, {"key": "set", "counts": 1}, {"key": [[1]], "counts": 1}, {"key": []}]
+)
 def test_a_line_that_is_no_entry_makes_it_no_journal(tmp_path, line):
     path = tmp_path / "x.journal"
     Journal(path, {}).close()

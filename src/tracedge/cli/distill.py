@@ -114,11 +114,12 @@ def _validation(folder: Path, limit: int) -> Callable[[EdgePredictor], dict[str,
     """Scores a student; the data set is looked at now, so that a wrong one is said before the training."""
     from tracedge.datasets.folder import FolderDataset
     from tracedge.evaluation.edges import evaluate_edges
+    from tracedge.metrics.edges import EdgeProtocol
 
     dataset = FolderDataset(folder, limit)
 
     def scores(student: EdgePredictor) -> dict[str, float]:
-        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, thresholds=19, workers=1)
+        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, EdgeProtocol(19), workers=1)
         return {"ODS": row.ods, "OIS": row.ois, "clDice": row.cldice}
 
     return scores

@@ -14,8 +14,8 @@ import numpy as np
 def fingerprint(*parts: object) -> str:
     """16 hexadecimal digits of the SHA-256 of all parts.
 
-    Of a Path the bytes of its file count, and not its name; of an array its type, shape and values; of a dataclass, a mapping or a
-    sequence all that it holds; of anything else what `repr` says. Photos are given as paths: nothing is decoded.
+    Of a Path the bytes of its file count, and not its name; of an array its type, shape and values; of a dataclass, a mapping or
+    a sequence all that it holds; of anything else what `repr` says. Photos are given as paths: nothing is decoded.
 
     Raises:
         OSError: a file that cannot be read.

@@ -227,8 +227,9 @@ def _known(
         for name in (name for name in protocols if (truth, name, sample.name) in journal):
             with naming(sample.name, "reading its truth"):
                 of = sample.fingerprint
-            counts, milliseconds = journal.get(truth, name, sample.name, of=of)
-            yield name, counts_from_json(protocols[name], counts), milliseconds
+            known = journal.get(truth, name, sample.name, of=of)
+            if known is not None:
+                yield name, counts_from_json(protocols[name], known[0]), known[1]
 
 
 def _predicted(

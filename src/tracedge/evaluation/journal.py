@@ -41,7 +41,8 @@ class Journal:
                 self._entries[tuple(entry["key"])] = offset
             elif entry != first:
                 raise RunError(
-                    f"{path} is of an evaluation that was interrupted, and had other settings: finish that one, or remove the file."
+                    f"{path} is of an evaluation that was interrupted, and had other settings: "
+                    "finish that one, or remove the file."
                 )
             empty = False
         self._writer = self._open.enter_context(path.open("ab", buffering=0))
@@ -76,7 +77,7 @@ class Journal:
         return entry["counts"]
 
     def items(self, first: str) -> Iterator[tuple[Key, Any]]:
-        """(the rest of the key, the counts) of all keys that begin with `first`, one after the other, in the order in which they came."""
+        """(the rest of the key, the counts) of all keys that begin with `first`, one by one, in the order in which they came."""
         for key in [key for key in self._entries if key[0] == first]:
             yield key[1:], self._entry(key)["counts"]
 

@@ -1,4 +1,4 @@
-"""The same function on many jobs, in several processes, the answers in the order of the jobs."""
+"""Jobs in other processes: the same function on many, the answers in their order; or one by itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 _AHEAD = 2  # jobs made ahead for each worker: enough to keep it busy, few enough to fit in memory
+
+
+def apart(function: Callable[[Job], Answer], job: Job) -> Answer:
+    """The answer to one job in a process that ends with it, so that what it loads is gone, of a device's memory too."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, job).result()
 
 
 def in_order(
