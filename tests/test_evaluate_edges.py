@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from dataset_roots import add_panoptic, add_split, bsds, image, save, save_json, save_photo, segments
+from dataset_roots import bsds, coco_in_folders, save, segments
 from tracedge.cli.evaluate import app
 from tracedge.datasets.coco import open_coco
 from tracedge.datasets.folder import FolderDataset
@@ -69,25 +69,14 @@ def test_rows_say_what_they_were_counted_under(root: Path) -> None:
     assert (row.thresholds, row.cldice_tolerance, row.ignore_margin, row.nms) == (5, 0, 0, False)
 
 
-def coco_in_folders(root: Path) -> None:
-    """Four photos of one file name, and edges of them that are right in one of the four folders."""
-    add_split(root, "val2017", [])
-    add_panoptic(root, "val2017", [1, 2, 3, 4])
-    names = [f"{folder}/1.jpg" for folder in "abcd"]
-    images = [image(number, name) for number, name in enumerate(names, start=1)]
-    for kind in ("instances", "panoptic"):
-        path = root / "annotations" / f"{kind}_val2017.json"
-        save_json(path, json.loads(path.read_text()) | {"images": images})
-    for folder, name in zip("abcd", names, strict=True):
-        save_photo(root / "val2017" / name)
-        right = instance_boundaries(segments(), void=0).astype(np.uint8) * 255
-        save(root / "edges" / folder / "1.edges.png", right if folder == "b" else np.zeros_like(right))
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_images_of_one_name_in_several_folders_are_all_counted(tmp_path: Path, workers: int) -> None:
     coco_in_folders(tmp_path)
-    dataset, predictors = open_coco(tmp_path, "val2017").edges(), {"mine": FolderOfEdges(tmp_path / "edges")}
+    dataset = open_coco(coco_in_folders(tmp_path), "val2017").edges()
+    right = instance_boundaries(segments(), void=0).astype(np.uint8) * 255
+    for folder in "abcd":
+        save(tmp_path / "edges" / folder / "1.edges.png", right if folder == "b" else np.zeros_like(right))
+    predictors = {"mine": FolderOfEdges(tmp_path / "edges")}
     assert dataset.names == ("a/1.jpg", "b/1.jpg", "c/1.jpg", "d/1.jpg")
     (alone,) = evaluate_edges(dataset, predictors, EdgeProtocol(3), workers)
     with journal_beside(tmp_path / "r.json", {}) as journal:
@@ -246,9 +235,9 @@ def test_wrong_use_ends_with_two(root: Path) -> None:
     assert "nothing to score" in refused("--truth", root, "--no-rivals")
     assert command("--truth", root, "--thresholds", 0).exit_code == 2
     assert command().exit_code == 2
-    main = "import sys; from tracedge.cli import main; sys.argv = ['tracedge', 'evaluate', 'edges', '--truth', '/nowhere']; main()"
-    done = subprocess.run([sys.executable, "-c", main], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and "/nowhere" in done.stderr
+    whole = [sys.executable, "-m", "tracedge", "evaluate", "edges", "--truth", root / "nowhere"]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "nowhere" in done.stderr
 
 
 def test_bsds_is_scored_to_the_letter_and_nothing_else_is_unless_asked_for(tmp_path: Path, root: Path) -> None:

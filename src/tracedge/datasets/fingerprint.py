@@ -41,6 +41,7 @@ def _feed(digest: Any, value: object) -> None:
     elif is_dataclass(value):
         _feed(digest, {field.name: getattr(value, field.name) for field in fields(value)})
     elif isinstance(value, Mapping):
+        digest.update(b"mapping:")
         _feed(digest, list(value.items()))
     elif isinstance(value, list | tuple):
         digest.update(f"{len(value)} parts:".encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import PurePath, PurePosixPath
 
 from tracedge.errors import DataError, RunError, TracedgeError
@@ -29,23 +30,33 @@ def file_stem(name: str) -> str:
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """A name for each path that differs from the others: its last part, or all its parts where two have the same last one.
+    """A name for each path that no other has, for files: its last part, or as many of its last parts as tell it from the others.
 
     >>> short_names(["a/val", "b/val", "b/test"])
     {'a/val': 'a-val', 'b/val': 'b-val', 'b/test': 'test'}
     """
-    last = Counter(PurePath(path).name.casefold() for path in paths)
+    parts = {path: PurePath(path).parts for path in paths}
     found: dict[str, str] = {}
-    for path in paths:
-        parts = PurePath(path).parts
-        alone = last[PurePath(path).name.casefold()] == 1
-        wanted = PurePath(path).name if alone else "-".join(part.strip("/\\:.") for part in parts).strip("-")
-        taken, number, name = {other.casefold() for other in found.values()}, 1, wanted or "data"
-        while name.casefold() in taken:
-            number += 1
-            name = f"{wanted or 'data'}-{number}"
-        found[path] = name
+    for path, own in parts.items():
+        others = [other for name, other in parts.items() if name != path]
+        most = next(
+            (n for n in range(1, len(own)) if all(_end(own, n) != _end(other, n) for other in others)), len(own)
+        )
+        name = "-".join(part.strip("/\\:") for part in own[-most:]).strip("-") or "data"
+        taken = {other.casefold() for other in found.values()}
+        found[path] = next(each for each in _numbered(name) if each.casefold() not in taken)
     return found
+
+
+def _end(parts: Sequence[str], most: int) -> list[str]:
+    """The last parts, as the least careful file system sees them."""
+    return [part.casefold() for part in parts[-most:]]
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """The name, and the name with each number."""
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
 
 
 @contextmanager
