@@ -77,6 +77,10 @@ def test_images_of_one_name_in_several_folders_are_all_counted(tmp_path: Path, w
     for folder in "abcd":
         save(tmp_path / "edges" / folder / "1.edges.png", right if folder == "b" else np.zeros_like(right))
     predictors = {"mine": FolderOfEdges(tmp_path / "edges")}
+    of = predictors["mine"].fingerprint()
+    save(tmp_path / "edges" / "a" / "1.edges.png", np.eye(6, 8, dtype=np.uint8))
+    assert predictors["mine"].fingerprint() != of
+    save(tmp_path / "edges" / "a" / "1.edges.png", np.zeros_like(right))
     assert dataset.names == ("a/1.jpg", "b/1.jpg", "c/1.jpg", "d/1.jpg")
     (alone,) = evaluate_edges(dataset, predictors, EdgeProtocol(3), workers)
     with journal_beside(tmp_path / "r.json", {}) as journal:

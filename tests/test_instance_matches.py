@@ -79,6 +79,16 @@ def test_a_mask_takes_the_object_that_is_left_and_only_then_a_crowd():
     assert match_instances(SIZE, objects, [], "segm") == Matches((), ())
 
 
+def test_of_two_objects_that_fit_alike_the_last_is_taken_as_the_reference_does():
+    """The better mask lies halfway between two objects; the other mask is the first object, which must be left for it."""
+    truth, found = np.zeros((2, 2, *SIZE), bool)
+    truth[0, 2:12, 0:12] = truth[1, 2:12, 4:16] = found[0, 2:12, 2:14] = found[1, 2:12, 0:12] = True
+    image, scores = score_instances(Instances(truth), Instances(found, [0.9, 0.8])), InstanceScores()
+    assert match_instances(SIZE, image.truth, image.found, "segm").hit == (0b11111, 2**10 - 1)
+    scores.add(image)
+    assert scores.compute().ap == pytest.approx(at_once([image], "segm")[0], abs=1e-12)
+
+
 def test_precision_and_recall_by_hand():
     """Two objects; the ranks are right, wrong, in a crowd, right: precision 1, 1/2, -, 2/3."""
     every, ranking = 2**10 - 1, Ranking()
