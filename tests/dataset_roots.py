@@ -91,6 +91,19 @@ def coco_2014(root: Path) -> Path:
     return root
 
 
+def coco_in_folders(root: Path) -> Path:
+    """val2017 is a/1.jpg, b/1.jpg, c/1.jpg and d/1.jpg."""
+    add_split(root, "val2017", [1, 2, 3, 4])
+    add_panoptic(root, "val2017", [1, 2, 3, 4])
+    images = [image(number, f"{folder}/1.jpg") for number, folder in enumerate("abcd", start=1)]
+    for kind in ("instances", "panoptic"):
+        path = root / "annotations" / f"{kind}_val2017.json"
+        save_json(path, json.loads(path.read_text()) | {"images": images})
+    for record in images:
+        save_photo(root / "val2017" / record["file_name"])
+    return root
+
+
 def voc_objects() -> np.ndarray:
     """(30, 40): object 1 with a belt of five pixels around it, object 3 at the frame, and a large void corner."""
     objects = np.zeros((30, 40), np.uint8)

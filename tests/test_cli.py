@@ -149,6 +149,31 @@ def test_edges_and_evaluate_fit_together(run, tmp_path):
     assert json.loads(report.read_text())["rows"][0]["ods"] == pytest.approx(scores["ods"], abs=0.02)
 
 
+def test_evaluate_timesteps_goes_on_after_a_kill(run, tmp_path, monkeypatch):
+    from tracedge.teacher import EdgeTeacher
+
+    run("scenes", "--count", "3", "--size", "64", "-o", tmp_path / "scenes")
+    report, sweep, asked = tmp_path / "report.json", EdgeTeacher.sweep, []
+    options = ["--size", "32", "--stride", "300", "--thresholds", "5", "--json", report]
+
+    def killed_at_the_third(self, image):
+        asked.append(image)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return sweep(self, image)
+
+    monkeypatch.setattr(EdgeTeacher, "sweep", killed_at_the_third)
+    assert run("evaluate", "timesteps", "--truth", tmp_path / "scenes", *options).exit_code != 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json.journal", "scenes"]
+    result = run("evaluate", "timesteps", "--truth", tmp_path / "scenes", *options)
+    assert result.exit_code == 0, result.output
+    assert len(asked) == 4  # the third again, and no other
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "scenes"]
+    resumed = report.read_text()
+    run("evaluate", "timesteps", "--truth", tmp_path / "scenes", *options)
+    assert report.read_text() == resumed
+
+
 def test_evaluate_timesteps_scores_every_step_and_every_rule(run, tmp_path):
     run("scenes", "--count", "2", "--size", "64", "-o", tmp_path / "scenes")
     report = tmp_path / "report.json"

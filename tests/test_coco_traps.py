@@ -12,9 +12,9 @@ from pycocotools.coco import COCO
 
 from dataset_roots import voc, voc_objects
 from instance_answers import boxes, by_pycocotools, evaluated_by_pycocotools, scored, scores_of
+from tracedge.datasets.layouts import open_dataset
 from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError
-from tracedge.datasets.layouts import open_dataset
 from tracedge.evaluation.instances import evaluate_instances, labelled_set
 from tracedge.export.coco import coco_records, coco_result
 from tracedge.instances import Instances

@@ -36,8 +36,8 @@ def test_a_prediction_is_matched_with_each_annotator(tmp_path):
     def first(image):
         return drawn(0).astype(np.float32)
 
-    protocol = EdgeProtocol(tolerance=0, cldice_tolerance=0, thin_truth=False)
-    (row,) = evaluate_edges(open_bsds(bsds(tmp_path)).edges(), {"first": first}, 3, 1, protocol=protocol)
+    protocol = EdgeProtocol(3, tolerance=0, cldice_tolerance=0, thin_truth=False)
+    (row,) = evaluate_edges(open_bsds(bsds(tmp_path)).edges(), {"first": first}, protocol, 1)
     assert row.ods == pytest.approx(2 * 1 / 3 / (1 + 1 / 3)) and row.images == 2
 
 

@@ -279,14 +279,17 @@ def test_instances_of_a_coco_file_are_chosen_too(tmp_path):
     assert "--split is for a data set's folder" in str(done.exception)
 
 
-def test_wrong_use_ends_with_two_before_anything_is_scored(tmp_path):
+def test_wrong_use_is_a_sentence_before_anything_is_scored(tmp_path):
     voc(tmp_path / "voc")
     bsds(tmp_path / "bsds")
-    assert run("evaluate", "edges", "--truth", tmp_path / "voc", "--split", "val2017").exit_code == 2
-    assert run("evaluate", "edges", "--truth", tmp_path / "voc", "--crowd-edges").exit_code == 2
-    assert run("evaluate", "edges", "--truth", tmp_path / "voc", "--ids", tmp_path / "nowhere").exit_code == 2
+    done = run("evaluate", "edges", "--truth", tmp_path / "voc", "--split", "val2017")
+    assert "VOC has the splits" in str(done.exception)
+    done = run("evaluate", "edges", "--truth", tmp_path / "voc", "--crowd-edges")
+    assert "are for COCO" in str(done.exception)
+    done = run("evaluate", "edges", "--truth", tmp_path / "voc", "--ids", tmp_path / "nowhere")
+    assert "cannot be read as a list of ids" in str(done.exception)
     done = run("evaluate", "instances", "--truth", tmp_path / "bsds", "--pred", tmp_path)
     assert "it has no instances" in str(done.exception)
     save_json(tmp_path / "x" / "annotations" / "other.json", {})
     done = run("evaluate", "edges", "--truth", tmp_path / "x")
-    assert done.exit_code == 2 and "looked there for" in done.output
+    assert isinstance(done.exception, DataError) and "looked there for" in str(done.exception)

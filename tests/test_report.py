@@ -1,6 +1,8 @@
 """The folder of --report: equal figures in equal bytes, and pictures of the photos that went best and worst."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from typer.testing import CliRunner
 
 from tracedge.cli import app
 from tracedge.errors import DataError
-from tracedge.evaluation.report import best_and_worst
+from tracedge.evaluation.naming import short_names
+from tracedge.evaluation.report import best_and_worst, write_report
 from tracedge.metrics.edges import instance_boundaries
 from tracedge.visualize import side_by_side
 
@@ -59,6 +62,32 @@ def test_two_runs_give_equal_figures_and_the_extremes_are_those_of_the_truth(dat
     assert all(f"({stem}.png)" in page for stem in shown.values())
     assert json.loads((data / "one" / "seconds.json").read_text())["this run"] > 0
     assert (data / "one" / f"curves-{data.name}.png").exists() == (verb == "edges")
+
+
+@pytest.mark.parametrize("verb, pred", [("instances", "pred"), ("edges", "edges")])
+def test_data_sets_of_one_last_name_have_pictures_of_their_own(data, verb, pred):
+    truths = [data / folder / "val" for folder in ("one", "two")]
+    for truth in truths:
+        for folder in ("images", "masks"):
+            shutil.copytree(data / folder, truth / folder)
+    more = ["--no-rivals", "--thresholds", 9, "--workers", 1] if verb == "edges" else []
+    run(verb, "--truth", truths[0], "--truth", truths[1], "--pred", data / pred, "--report", data / "r", *more)
+    links = re.findall(r"\]\((.*?\.png)\)", (data / "r" / "report.md").read_text())
+    assert len(links) == len(set(links)) == len(list((data / "r").glob("*.png"))) == (10 if verb == "edges" else 8)
+    assert {"best-1-one-val-a.png", "best-1-two-val-a.png"} <= set(links)
+
+
+def test_no_picture_is_written_over(tmp_path):
+    white, black = np.full((2, 2, 3), 255, np.uint8), np.zeros((2, 2, 3), np.uint8)
+    write_report(tmp_path, "{}", "", {}, {}, [("a", white), ("A", black)])
+    first, second = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "A-2.png"))
+    assert first.all() and not second.any()
+
+
+def test_names_for_files_are_short_and_differ():
+    assert short_names(["x/val", "y/val", "y/train"]) == {"x/val": "x-val", "y/val": "y-val", "y/train": "train"}
+    assert short_names(["x/VAL", "x/val"]) == {"x/VAL": "x-VAL", "x/val": "x-val-2"}
+    assert short_names([".", "/"]) == {".": "data", "/": "data-2"}
 
 
 def test_few_images_are_shown_once():

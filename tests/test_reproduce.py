@@ -247,11 +247,11 @@ def killed_after(patch: pytest.MonkeyPatch, puts: int) -> None:
 
     put, left = Journal.put, [puts]
 
-    def once_less(self, counts, *key):
+    def once_less(self, counts, *key, **of):
         if left[0] == 0:
             raise KeyboardInterrupt
         left[0] -= 1
-        put(self, counts, *key)
+        put(self, counts, *key, **of)
 
     patch.setattr(Journal, "put", once_less)
 

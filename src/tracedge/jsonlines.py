@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,11 +26,22 @@ def encode(entry: object) -> bytes:
 
 def read_and_mend(path: Path) -> list[bytes]:
     """The whole lines of a file, none if it is not there; a torn one at its end is cut off."""
-    content = path.read_bytes() if path.exists() else b""
-    *lines, torn = content.split(b"\n")
-    if torn:
-        os.truncate(path, len(content) - len(torn))
-    return lines
+    return [line for _, line in lines_with_offsets(path)]
+
+
+def lines_with_offsets(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The same one after the other, however long the file is, each with the place of its first byte and without its newline."""
+    if not path.exists():
+        return
+    offset = 0
+    with path.open("rb") as stream:
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break
+            yield offset, line[:-1]
+            offset += len(line)
+    if offset < path.stat().st_size:
+        os.truncate(path, offset)
 
 
 def append(stream: IO[bytes], line: bytes) -> None:

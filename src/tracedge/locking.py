@@ -16,12 +16,13 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, *, tidy: bool = False) -> Iterator[None]:
     """Hold the lock file `path` for the length of the block.
 
-    Where the system has `flock` the lock ends with the process, however that ends, and the file stays: to remove it
-    would let two processes lock two files of one name. Elsewhere the file itself is the lock and is removed at the end;
-    after a kill it must be removed by hand.
+    Where the system has `flock` the lock ends with the process, however that ends. The file stays, or is removed at the end if
+    `tidy`, and after a kill by the next one that holds it. Whoever locks a file that no longer is the one of its name, since it
+    was removed between opening and locking, opens it again; so two processes never hold two files of one name. Elsewhere the file
+    itself is the lock and is always removed at the end; after a kill it must be removed by hand.
 
     Raises:
         RunError: another process (or another block of this one) holds it.
@@ -30,17 +31,39 @@ def exclusive(path: Path) -> Iterator[None]:
         with _by_existence(path):
             yield
         return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _locked(path)
     try:
+        yield
+    finally:
+        if tidy and _is_at(descriptor, path):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the lock on the file that is at `path` now."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            os.close(descriptor)
             raise RunError(
                 f"another run is writing to {path.parent}: wait for it, or choose another folder."
             ) from error
-        yield
-    finally:
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if _is_at(descriptor, path):
+            return descriptor
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

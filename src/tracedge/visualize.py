@@ -180,12 +180,23 @@ def curves_picture(title: str, curves: Mapping[str, tuple[NDArray[np.float64], N
     return _drawn(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+def require_matplotlib() -> None:
+    """To be asked before the work whose figures need it.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("the figure needs matplotlib: pip install 'tracedge[figures]'") from error
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

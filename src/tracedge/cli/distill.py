@@ -120,6 +120,7 @@ def _validation(path: Path | None, chosen: data.DatasetOptions) -> Callable[[Edg
     """Scores a student; the data set is looked at now, so that a wrong one is said before the training."""
     from tracedge.errors import SettingsError
     from tracedge.evaluation.edges import evaluate_edges
+    from tracedge.metrics.edges import EdgeProtocol
 
     if path is None:
         if chosen.split is not None or chosen.ids is not None or chosen.sample is not None:
@@ -128,7 +129,7 @@ def _validation(path: Path | None, chosen: data.DatasetOptions) -> Callable[[Edg
     dataset = chosen.open(path).edges()
 
     def scores(student: EdgePredictor) -> dict[str, float]:
-        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, thresholds=19, workers=1)
+        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, EdgeProtocol(19), workers=1)
         return {"ODS": row.ods, "OIS": row.ois, "clDice": row.cldice}
 
     return scores

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,27 +15,89 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.evaluation.edges import EdgePredictorLike
+    from tracedge.datasets.layouts import Dataset
+    from tracedge.evaluation.edges import EdgesOf
+    from tracedge.metrics.edges import EdgeProtocol
     from tracedge.rivals import FolderOfEdges
     from tracedge.rivals.zero_shot import ZeroShot
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
 
 
-def predictors_from_options(pred: Path | None, rivals: bool) -> dict[str, EdgePredictorLike | FolderOfEdges]:
-    """Predictions from files, and the rivals, in the order of the table.
+@dataclass(frozen=True)
+class EdgeMethods:
+    """What is scored side by side.
+
+    predictors: by name, in the order of the table. depends_on: the provenance of those that are models, by name. shown: whose
+    best and worst photos are shown. thin: whose edges are lines already, without non-maxima that could be suppressed.
+    """
+
+    predictors: dict[str, EdgesOf | FolderOfEdges]
+    depends_on: dict[str, object]
+    shown: str
+    thin: list[str]
+
+
+def edge_methods(
+    options: option.PredictorOptions,
+    *,
+    pred: Path | None,
+    rivals: bool,
+    student: str | None,
+    timesteps: list[float],
+    zero_shot: list[str],
+) -> EdgeMethods:
+    """Predictions from files, the classical rivals, models, and the borders of zero-shot segments.
 
     Raises:
+        SettingsError: options that do not go together, or nothing to score.
         DataError: --pred is no folder.
     """
     from tracedge.rivals import FolderOfEdges, canny_edges, sobel_edges
 
-    predictors: dict[str, EdgePredictorLike | FolderOfEdges] = {}
+    predictors: dict[str, EdgesOf | FolderOfEdges] = {}
     if pred is not None:
         predictors[PREDICTION] = FolderOfEdges(pred)
     if rivals:
         predictors |= {"sobel": sobel_edges, "canny": canny_edges}
-    return predictors
+    segments = zero_shots(zero_shot, options)
+    models = _models(options, student, timesteps)
+    predictors |= {name: partial(edges_of, model) for name, model in models.items()}
+    predictors |= {name: partial(borders_of, method) for name, method in segments.items()}
+    if not predictors:
+        raise SettingsError("There is nothing to score: give --pred, --backbone or --rival, or leave --no-rivals out.")
+    shown = PREDICTION if pred is not None else (*models, *predictors)[0]
+    depends_on: dict[str, object] = {name: model.provenance for name, model in {**models, **segments}.items()}
+    return EdgeMethods(predictors, depends_on, shown, [name for name in predictors if name in ("canny", *segments)])
+
+
+def protocol_for(dataset: Dataset, as_written: bool | None, thresholds: int, nms: bool) -> EdgeProtocol:
+    """BSDS is scored to the letter, all else by the standard, unless --bsds or --no-bsds (`as_written`) says otherwise."""
+    from tracedge.metrics.edges import BSDS, STANDARD
+
+    to_the_letter = dataset.layout == "BSDS" if as_written is None else as_written
+    return replace(BSDS if to_the_letter else STANDARD, thresholds=thresholds, nms=nms)
+
+
+def _models(
+    options: option.PredictorOptions, student: str | None, timesteps: list[float]
+) -> dict[str, option.Predictor]:
+    """Those of --backbone and --student, by the names of their rows."""
+    from tracedge.student.files import SHIPPED
+
+    models: dict[str, option.Predictor] = {}
+    if options.is_vision:
+        options.refuse_for_vision(*["--timestep"] * bool(timesteps), *["--student"] * (student is not None))
+        models[f"ABDiv, {Path(str(options.backbone)).name}"] = options.build_vision()
+    elif options.backbone is not None:
+        models |= teachers(options, timesteps)
+    elif (
+        asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timesteps) + ["--block"] * bool(options.blocks)
+    ):
+        raise SettingsError(f"{', '.join(asked)} is for a model: give it with --backbone.")
+    if student is not None or options.backbone in SHIPPED:
+        models["student"] = student_of(options, student)
+    return models
 
 
 def teachers(options: option.PredictorOptions, timesteps: list[float]) -> dict[str, EdgeTeacher]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -16,24 +15,14 @@ from rich.table import Table
 from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.edge_methods import borders_of, edges_of, predictors_from_options, student_of, teachers, zero_shots
-from tracedge.cli.evaluation_options import (
-    PREDICTION,
-    JsonFile,
-    Limit,
-    ReportFolder,
-    Thresholds,
-    Truth,
-    provenance,
-    stop,
-)
-from tracedge.errors import SettingsError, TracedgeError
+from tracedge.cli.edge_methods import edge_methods, protocol_for
+from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, Thresholds, Truth, provenance
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.evaluation.edges import EdgeRow, LabelledImages
+    from tracedge.evaluation.edges import EdgeRow
 
 
 def edges(
@@ -89,12 +78,12 @@ def edges(
         ),
     ] = False,
     as_written: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--bsds",
-            help="For BSDS500: score as its benchmark does. Truth is not thinned, nothing is forgiven near ignored ground.",
+            "--bsds/--no-bsds",
+            help="As BSDS500's benchmark: truth not thinned, nothing forgiven near ignored ground. By default on BSDS.",
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Score instance edges, of files or straight from a model.
 
@@ -104,103 +93,78 @@ def edges(
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.edges import evaluate_edges, report_json, report_markdown
     from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.naming import short_names, without_suffix
     from tracedge.evaluation.report import write_report
-    from tracedge.metrics.edges import STANDARD
-    from tracedge.rivals import ZERO_SHOT, FolderOfEdges
-    from tracedge.student.files import SHIPPED
+    from tracedge.rivals import FolderOfEdges
 
     if report is not None:
         from tracedge.evaluation.edge_pictures import edge_pictures
+        from tracedge.visualize import require_matplotlib
 
-    try:
-        chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
-        opened = {str(path): chosen.open(path) for path in truth}
-        datasets: dict[str, LabelledImages] = {
-            name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()
-        }
-        predictors = predictors_from_options(pred, rivals)
-        models: dict[str, option.Predictor] = {}
-        options = option.PredictorOptions(
-            backbone=backbone,
-            rule=rule,
-            stride=stride,
-            size=size,
-            zoom=zoom,
-            ensemble=ensemble,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-            local_files_only=local_files_only,
-            blocks=tuple(blocks) if blocks else None,
-        )
-        zero_shot = zero_shots(rival or [], options)
-        if options.is_vision:
-            options.refuse_for_vision(*["--timestep"] * bool(timestep), *["--student"] * (student is not None))
-            models[f"ABDiv, {Path(str(backbone)).name}"] = options.build_vision()
-        elif backbone is not None:
-            models |= teachers(options, timestep or [])
-        elif asked := options.asked_of_the_teacher() + ["--timestep"] * bool(timestep) + ["--block"] * bool(blocks):
-            raise SettingsError(f"{', '.join(asked)} is for a model: give it with --backbone.")
-        if student is not None or backbone in SHIPPED:
-            models["student"] = student_of(options, student)
-        predictors |= {name: partial(edges_of, model) for name, model in models.items()}
-        predictors |= {name: partial(borders_of, method) for name, method in zero_shot.items()}
-        if pred is not None:
-            for dataset in datasets.values():
-                FolderOfEdges(pred).require(sample.stem for sample in dataset)
-        if not predictors:
-            raise SettingsError(
-                "There is nothing to score: give --pred, --backbone or --rival, or leave --no-rivals out."
-            )
-    except TracedgeError as error:
-        stop(error, code=2)
-    suppressed = [name for name in predictors if name not in ("canny", *ZERO_SHOT)] if nms else []
-    protocol = replace(STANDARD, thin_truth=False, ignore_margin=0.0) if as_written else STANDARD
-    protocol = replace(protocol, thresholds=thresholds)
-    settings = provenance() | {"predictions": str(pred) if pred else None}
-    settings["predictors"] = {name: model.provenance for name, model in {**models, **zero_shot}.items()}
+        require_matplotlib()
+
+    # 1. Everything is looked at before anything is computed.
+    chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
+    opened = {str(path): chosen.open(path) for path in truth}
+    datasets = {name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()}
+    if pred is not None:
+        FolderOfEdges(pred).require(without_suffix(image) for dataset in datasets.values() for image in dataset.names)
+    options = option.PredictorOptions(
+        backbone=backbone,
+        rule=rule,
+        stride=stride,
+        size=size,
+        zoom=zoom,
+        ensemble=ensemble,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        local_files_only=local_files_only,
+        blocks=tuple(blocks) if blocks else None,
+    )
+    methods = edge_methods(
+        options, pred=pred, rivals=rivals, student=student, timesteps=timestep or [], zero_shot=rival or []
+    )
+    protocols = {name: protocol_for(dataset, as_written, thresholds, nms) for name, dataset in opened.items()}
+    settings = provenance() | {"predictions": str(pred) if pred else None, "predictors": methods.depends_on}
     borders = {"void_edges": void_edges, "crowd_edges": crowd_edges}
     settings["data"] = {name: data_provenance(dataset) | borders for name, dataset in opened.items()}
-    counted = settings | {"protocol": vars(protocol), "nms": suppressed, "names": list(predictors)}
+    counted = settings | {"protocol": {name: vars(each) for name, each in protocols.items()}}
+    counted |= {"thin": methods.thin, "names": list(methods.predictors)}
     counted["images"] = {name: list(dataset.names) for name, dataset in opened.items()}
     counted["content"] = FolderOfEdges(pred).fingerprint() if pred else None
-    report_file = json_file or (report / "report.json" if report else None)
-    shown = PREDICTION if pred else (*models, *predictors)[0]
+    # 2. One data set after the other; what is done is in the journal, should anything fail.
     rows: list[EdgeRow] = []
     pictures: list[tuple[str, NDArray[np.uint8]]] = []
-    started = perf_counter()
-    try:
-        with (
-            journal_beside(report_file, counted) as journal,
-            Progress(console=Console(stderr=True), transient=True) as bar,
-        ):
-            for name, dataset in datasets.items():
-                task = bar.add_task(name, total=len(dataset) * len(predictors))
-                found = evaluate_edges(
-                    dataset,
-                    predictors,
-                    thresholds,
-                    workers,
-                    partial(_move, bar, task),
-                    nms=suppressed,
-                    protocol=protocol,
-                    journal=journal,
-                    truth=name,
-                )
-                Console().print(_table(name, found))
-                rows += found
-                if report is not None:
-                    pictures += edge_pictures(dataset, predictors, found, journal, shown)
-            text = report_json(rows, settings, PREDICTION if pred else None)
-            if json_file is not None:
-                with atomic_path(json_file) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+    started, shorts = perf_counter(), short_names(list(datasets))
+    with (
+        journal_beside(json_file or (report / "report.json" if report else None), counted) as journal,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
+        for name, dataset in datasets.items():
+            task = bar.add_task(name, total=len(dataset) * len(methods.predictors))
+            found = evaluate_edges(
+                dataset,
+                methods.predictors,
+                protocols[name],
+                workers,
+                partial(_move, bar, task),
+                thin=methods.thin,
+                journal=journal,
+                truth=name,
+            )
+            Console().print(_table(name, found))
+            rows += found
             if report is not None:
-                times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
-                times["this run"] = perf_counter() - started
-                write_report(report, text, report_markdown(rows), settings, times, pictures)
-    except TracedgeError as error:
-        stop(error, code=1)
+                pictures += edge_pictures(dataset, methods.predictors, found, journal, methods.shown, shorts[name])
+        text = report_json(rows, settings, PREDICTION if pred else None)
+        if json_file is not None:
+            with atomic_path(json_file) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        if report is not None:
+            times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
+            times["this run"] = perf_counter() - started
+            write_report(report, text, report_markdown(rows), settings, times, pictures)
 
 
 def _move(bar: Progress, task: TaskID, done: int, _: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,7 @@ from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
-from tracedge.cli.instance_methods import FromFile, FromModel
+from tracedge.cli.instance_methods import FromFile, FromModel, readied
 from tracedge.cli.proposal_options import Crf, Features, ImageIds
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.evaluation.instances import InstanceRow, Methods
-    from tracedge.proposals.from_files import MaskSource
+    from tracedge.evaluation.instances import InstanceRow
 
 
 def instances(
@@ -74,9 +72,9 @@ def instances(
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown, labelled_set
     from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.naming import short_names
     from tracedge.evaluation.report import write_report
     from tracedge.export.coco_reader import is_results
-    from tracedge.proposals.from_files import MaskSource
 
     if report is not None:
         from tracedge.evaluation.instance_pictures import instance_pictures
@@ -92,18 +90,11 @@ def instances(
     )
     opened = {str(path): chosen.open(path) for path in truth}
     sets = {name: labelled_set(dataset.instances()) for name, dataset in opened.items()}
-    names = [name for labelled in sets.values() for name in labelled.names]
-    settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
-    settings["data"] = {name: data_provenance(dataset) for name, dataset in opened.items()}
     ways: FromFile | FromModel
     if pred is not None:
         known_ids = next(filter(None, map(instances_file, opened.values())), None)
         of_results = image_ids or (known_ids if is_results(pred) else None)
         ways = FromFile(pred=pred, image_ids=of_results, max_pixels=max_pixels)
-        source = ways.source()
-        _refuse_missing(source, names, missing_empty)
-        settings["masks"] = source.provenance
-        here: Methods = ways.methods()
     else:
         options = option.PredictorOptions(
             backbone=backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
@@ -119,18 +110,14 @@ def instances(
             rivals=rivals,
             max_pixels=max_pixels,
         )
-        sources = ways.sources()
-        for found in sources.values():
-            if isinstance(found, MaskSource):
-                _refuse_missing(found, names, missing_empty)
-        here, said = ways.comparison(sources)
-        settings |= said
-    make = ways.methods if workers > 1 else lambda: here
+    ready = readied(ways, [name for labelled in sets.values() for name in labelled.names], missing_empty, workers)
     # 2. One data set after the other; what is done is in the report and the journal, should anything fail.
     rows: list[InstanceRow] = []
     pictures: list[tuple[str, NDArray[np.uint8]]] = []
-    settings |= provenance()
-    started = perf_counter()
+    settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
+    settings["data"] = {name: data_provenance(dataset) for name, dataset in opened.items()}
+    settings |= ready.depends_on | provenance()
+    started, shorts = perf_counter(), short_names(list(sets))
     images = {name: list(labelled.names) for name, labelled in sets.items()}
     with (
         journal_beside(
@@ -141,26 +128,14 @@ def instances(
         for name, labelled in sets.items():
             task = bar.add_task(name, total=len(labelled.names))
             on_image = partial(bar.advance, task)
-            rows += evaluate_instances(labelled, make, name, on_image, workers=workers, journal=journal)
+            rows += evaluate_instances(labelled, ready.make, name, on_image, workers=workers, journal=journal)
             text = instances_json(rows, settings, PREDICTION if pred else None)
             if json_file is not None:
                 with atomic_path(json_file) as temporary:
                     temporary.write_text(text, encoding="utf-8")
             if report is not None:
-                pictures += instance_pictures(labelled, here, rows[-1], journal)
+                pictures += instance_pictures(labelled, ready.make, rows[-1], journal, shorts[name])
         if report is not None:
             seconds = {"this run": perf_counter() - started}
             write_report(report, text, instances_markdown(rows), settings, seconds, pictures)
     typer.echo(instances_markdown(rows))
-
-
-def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: bool) -> None:
-    """Refuse a file or folder without masks of every image of the truth, unless those count as empty; say how many these are."""
-    missing = [name for name in names if name not in source]
-    if not missing:
-        return
-    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    said = f"{source.path} has no masks of {len(missing)} of the {len(names)} images of the truth ({listed})"
-    if not missing_empty:
-        raise SettingsError(f"{said}: add them, or count them as images without masks by --missing-empty.")
-    typer.echo(f"{said}: they count as images without masks.", err=True)

@@ -12,8 +12,7 @@ from rich.progress import Progress
 from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.evaluation_options import JsonFile, Limit, Thresholds, provenance, stop
-from tracedge.errors import TracedgeError
+from tracedge.cli.evaluation_options import JsonFile, Limit, Thresholds, provenance
 
 
 def timesteps(
@@ -39,36 +38,41 @@ def timesteps(
     from dataclasses import asdict
 
     from tracedge.datasets.layouts import provenance as data_provenance
+    from tracedge.evaluation.journal import journal_beside
     from tracedge.evaluation.timesteps import evaluate_timesteps, timesteps_markdown
     from tracedge.metrics.edges import EdgeProtocol
 
-    try:
-        chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
-        opened = chosen.open(truth)
-        dataset = opened.edges()
-        options = option.PredictorOptions(
-            backbone=backbone,
-            stride=stride,
-            size=size,
-            zoom=zoom,
-            seed=seed,
-            device=device,
-            dtype=dtype,
-            local_files_only=local_files_only,
-        )
-        teacher = options.build()
-    except TracedgeError as error:
-        stop(error, code=2)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
+    opened = chosen.open(truth)
+    dataset = opened.edges()
+    options = option.PredictorOptions(
+        backbone=backbone,
+        stride=stride,
+        size=size,
+        zoom=zoom,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+        local_files_only=local_files_only,
+    )
+    teacher, protocol = options.build(), EdgeProtocol(thresholds)
+    settings = provenance() | {"predictor": teacher.provenance, "data": data_provenance(opened)}
+    counted = settings | {"truth": str(truth), "images": list(dataset.names), "protocol": vars(protocol)}
+    with (
+        journal_beside(json_file, counted) as journal,
+        Progress(console=Console(stderr=True), transient=True) as bar,
+    ):
         task = bar.add_task("sweeping", total=len(dataset))
         rows = evaluate_timesteps(
-            dataset, teacher.sweep, EdgeProtocol(thresholds), lambda done: bar.update(task, completed=done)
+            dataset,
+            teacher.sweep,
+            protocol,
+            lambda done: bar.update(task, completed=done),
+            journal=journal,
+            truth=str(truth),
         )
+        if json_file is not None:
+            report = {"rows": [asdict(row) for row in rows], "provenance": settings}
+            with atomic_path(json_file) as temporary:
+                temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     typer.echo(f"{truth}, {len(dataset)} images, {thresholds} thresholds\n\n{timesteps_markdown(rows)}")
-    if json_file is not None:
-        report = {
-            "rows": [asdict(row) for row in rows],
-            "provenance": provenance() | {"predictor": teacher.provenance, "data": data_provenance(opened)},
-        }
-        with atomic_path(json_file) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tracedge import __version__
 from tracedge.cli.dataset_options import LAYOUTS
-from tracedge.errors import TracedgeError
 
 PREDICTION = "prediction"
 """The row of --pred."""
@@ -34,9 +32,3 @@ def provenance() -> dict[str, object]:
     packages = {name: version(name) for name in ("torch", "diffusers", "numpy", "scipy", "scikit-image")}
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
     return {"tracedge": __version__, "python": platform.python_version(), "packages": packages, "machine": machine}
-
-
-def stop(error: TracedgeError, code: int) -> NoReturn:
-    """End with a sentence on stderr and an exit code."""
-    Console(stderr=True).print(str(error), style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(code) from error

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION
 from tracedge.cli.proposal_options import masks_from, proposals_from
+from tracedge.errors import SettingsError
 
 if TYPE_CHECKING:
-    from tracedge.evaluation.instance_methods import Comparison, EdgesOf, ProposalsOf
+    from tracedge.evaluation.edges import EdgesOf
+    from tracedge.evaluation.instance_methods import Comparison, ProposalsOf
     from tracedge.evaluation.instances import LabelledInstances, Methods
     from tracedge.instances import Instances
     from tracedge.proposals.from_features import Proposer
@@ -29,13 +33,19 @@ class FromFile:
     image_ids: Path | None
     max_pixels: int
 
-    def source(self) -> MaskSource:
-        """Its masks; see `masks_from` for what it refuses."""
-        return masks_from(self.pred, self.image_ids, self.max_pixels)
-
     def methods(self) -> Methods:
         """One row."""
-        return partial(_predicted, source=self.source())
+        return self.looked_at((), True)[0]
+
+    def looked_at(self, names: Sequence[str], missing_empty: bool) -> tuple[Methods, dict[str, object]]:
+        """The methods, and what the masks depend on.
+
+        Raises:
+            SettingsError: an image of `names` that has no masks, and those do not count as empty.
+        """
+        source = masks_from(self.pred, self.image_ids, self.max_pixels)
+        _refuse_missing(source, names, missing_empty)
+        return partial(_predicted, source=source), {"masks": source.provenance}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +68,6 @@ class FromModel:
         Raises:
             SettingsError: --image-ids, and none of them is; or as `proposals_from`.
         """
-        from tracedge.errors import SettingsError
         from tracedge.export.coco_reader import is_results
 
         if self.image_ids is not None and not any(map(is_results, self.proposals)):
@@ -77,19 +86,26 @@ class FromModel:
 
     def methods(self) -> Comparison:
         """A row for each way from a photo to masks."""
-        return self.comparison(self.sources())[0]
+        return self.looked_at((), True)[0]
 
-    def comparison(
-        self, sources: Mapping[str, Proposer | SegmentProposer | MaskSource | None]
-    ) -> tuple[Comparison, dict[str, object]]:
-        """The same, and what the masks depend on."""
+    def looked_at(self, names: Sequence[str], missing_empty: bool) -> tuple[Comparison, dict[str, object]]:
+        """The same, and what the masks depend on.
+
+        Raises:
+            SettingsError: an image of `names` of which a file of --proposals has no masks, and those do not count as empty.
+        """
         from tracedge.evaluation.instance_methods import Comparison
         from tracedge.proposals.from_features import Proposer
+        from tracedge.proposals.from_files import MaskSource
         from tracedge.rivals import canny_edges
         from tracedge.rivals.zero_shot import SegmentProposer
         from tracedge.segmentation import SegmentSettings
         from tracedge.walk import walk_device
 
+        sources = self.sources()
+        for source in sources.values():
+            if isinstance(source, MaskSource):
+                _refuse_missing(source, names, missing_empty)
         found: dict[str, ProposalsOf] = {}
         said: dict[str, object] = {}
         files = [Path(name).name for name in sources]
@@ -109,6 +125,48 @@ class FromModel:
             "proposals": said,
             "segment": asdict(settings),
         }
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is scored, looked at. make: the methods. depends_on: what their masks depend on, for the report."""
+
+    make: Callable[[], Methods]
+    depends_on: dict[str, object]
+
+
+def readied(ways: FromFile | FromModel, names: Sequence[str], missing_empty: bool, workers: int) -> Ready:
+    """Look at everything before anything is computed.
+
+    With one worker the methods are made here and now. With several each process makes its own: before, they are looked at in a
+    process that ends, so that there is never one model more than there are processes.
+
+    Raises:
+        SettingsError: images without masks, see `looked_at`.
+    """
+    if workers == 1:
+        methods, said = ways.looked_at(names, missing_empty)
+        return Ready(lambda: methods, said)
+    from tracedge.evaluation.processes import apart
+
+    return Ready(ways.methods, apart(_said, (ways, tuple(names), missing_empty)))
+
+
+def _said(job: tuple[FromFile | FromModel, tuple[str, ...], bool]) -> dict[str, object]:
+    ways, names, missing_empty = job
+    return ways.looked_at(names, missing_empty)[1]
+
+
+def _refuse_missing(source: MaskSource, names: Sequence[str], missing_empty: bool) -> None:
+    """Refuse a file or folder without masks of every image of the truth, unless those count as empty; say how many these are."""
+    missing = [name for name in names if name not in source]
+    if not missing:
+        return
+    listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+    said = f"{source.path} has no masks of {len(missing)} of the {len(names)} images of the truth ({listed})"
+    if not missing_empty:
+        raise SettingsError(f"{said}: add them, or count them as images without masks by --missing-empty.")
+    typer.echo(f"{said}: they count as images without masks.", err=True)
 
 
 def _predicted(sample: LabelledInstances, source: MaskSource) -> dict[str, Instances]:

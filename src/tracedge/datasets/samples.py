@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracedge.categories import Category
+from tracedge.datasets.fingerprint import fingerprint
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.errors import DataError
 from tracedge.images import MAX_PIXELS, load_image
@@ -88,6 +89,15 @@ class LabelledPhoto(Generic[Truth]):
         return self.image_path.stem
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Of the photo's file, which is not decoded, and of the truth; see `tracedge.datasets.fingerprint`.
+
+        Raises:
+            DataError: a truth that cannot be read.
+        """
+        return fingerprint(self.image_path, self._truth_of_any_size)
+
+    @cached_property
     def image(self) -> NDArray[np.uint8]:
         """uint8 (H, W, 3), turned upright by its EXIF orientation."""
         return load_image(self.image_path, max_pixels=self.max_pixels)
@@ -99,13 +109,17 @@ class LabelledPhoto(Generic[Truth]):
         Raises:
             DataError: a truth that cannot be read, or is of another size than the image.
         """
-        truth, (height, width) = self.read(), self.image.shape[:2]
+        truth, (height, width) = self._truth_of_any_size, self.image.shape[:2]
         if truth.shape != (height, width):
             raise DataError(
                 f"The truth of {self.name} is {truth.shape[0]} x {truth.shape[1]} (rows x columns), "
                 f"but {self.image_path} is {height} x {width}, upright."
             )
         return truth
+
+    @cached_property
+    def _truth_of_any_size(self) -> Truth:
+        return self.read()
 
 
 class EdgeSample(LabelledPhoto[EdgeTruth]):
@@ -162,6 +176,15 @@ class PhotolessInstances:
             DataError: a truth that cannot be read.
         """
         return self.read()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the truth.
+
+        Raises:
+            DataError: a truth that cannot be read.
+        """
+        return fingerprint(self.truth)
 
 
 Sample = TypeVar("Sample", EdgeSample, InstanceSample, PanopticSample, PhotolessInstances)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 
 import numpy as np
 
 from tracedge.evaluation.edges import (
-    EdgePredictorLike,
     EdgeRow,
+    EdgesOf,
     LabelledImages,
     edges_of,
     image_scores,
     true_boundaries,
 )
 from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.naming import file_stem
 from tracedge.evaluation.report import Picture, best_and_worst
 from tracedge.rivals import FolderOfEdges
 from tracedge.visualize import curves_picture, side_by_side
@@ -23,31 +23,32 @@ from tracedge.visualize import curves_picture, side_by_side
 
 def edge_pictures(
     dataset: LabelledImages,
-    predictors: Mapping[str, EdgePredictorLike | FolderOfEdges],
+    predictors: Mapping[str, EdgesOf | FolderOfEdges],
     rows: Sequence[EdgeRow],
     journal: Journal,
     shown: str,
+    short: str,
 ) -> Iterator[tuple[str, Picture]]:
     """(name, uint8 (H, W, 3)): the curves of one data set's rows, then the extremes of the predictor `shown`.
 
-    An extreme is the photo, the true edges and the predicted ones, side by side, dark on white.
+    An extreme is the photo, the true edges and the predicted ones, side by side, dark on white. short: names the data set in
+    the names of the files.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    short = PurePath(rows[0].truth).name
     yield (
         f"curves-{short}",
         curves_picture(short, {row.name: (np.array(row.recall), np.array(row.precision)) for row in rows}),
     )
     (row,) = (row for row in rows if row.name == shown)
-    wanted = {stem: name for name, stem in best_and_worst(image_scores(journal, row))}
+    wanted = {name: place for place, name in best_and_worst(image_scores(journal, row))}
     for sample in dataset:
-        if sample.stem in wanted:
+        if sample.name in wanted:
             truth = true_boundaries(sample)
             edges, _ = edges_of(predictors[shown], sample)
             drawn = [
                 255 - np.round(255 * each).astype(np.uint8) for each in (truth.reshape(-1, *edges.shape).mean(0), edges)
             ]
             panels = [sample.image, *(np.repeat(each[..., None], 3, axis=2) for each in drawn)]
-            yield f"{wanted[sample.stem]}-{short}-{sample.stem}", side_by_side(panels)
+            yield f"{wanted[sample.name]}-{short}-{file_stem(sample.name)}", side_by_side(panels)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from time import perf_counter
@@ -11,21 +10,29 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracedge.errors import DataError, RunError, SettingsError
+from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.naming import naming, refuse_doubles, without_suffix
 from tracedge.evaluation.processes import in_order
 from tracedge.metrics.curves import f_measure
 from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, instance_boundaries, score_image
 from tracedge.rivals import FolderOfEdges
 
-EdgePredictorLike = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+EdgesOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Image uint8 (H, W, 3) -> strength of edges float32 (H, W) in [0, 1]."""
 
 
 class LabelledImage(Protocol):
-    """What is asked of a sample; ``tracedge.datasets.folder.Sample`` is one."""
+    """What is asked of a sample; ``tracedge.datasets.folder.Sample`` is one. All but the name is read when it is asked for."""
 
     @property
-    def stem(self) -> str: ...
+    def name(self) -> str:
+        """Of the photo, relative to the folder of the photos, with "/" and its suffix."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of photo and truth; it is asked for where there is a journal."""
+
     @property
     def void(self) -> int | None: ...
     @property
@@ -40,7 +47,7 @@ class LabelledImage(Protocol):
 
 
 class LabelledImages(Protocol):
-    """A data set: its samples in a fixed order, and how many."""
+    """A data set: its samples in a fixed order, afresh each time, and how many."""
 
     def __iter__(self) -> Iterator[LabelledImage]: ...
     def __len__(self) -> int: ...
@@ -78,13 +85,12 @@ class EdgeRow:
 
 def evaluate_edges(
     dataset: LabelledImages,
-    predictors: Mapping[str, EdgePredictorLike | FolderOfEdges],
-    thresholds: int = 99,
+    predictors: Mapping[str, EdgesOf | FolderOfEdges],
+    protocol: EdgeProtocol = STANDARD,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
     *,
-    nms: Collection[str] = (),
-    protocol: EdgeProtocol = STANDARD,
+    thin: Collection[str] = (),
     journal: Journal | None = None,
     truth: str = "",
 ) -> list[EdgeRow]:
@@ -95,13 +101,13 @@ def evaluate_edges(
 
     Args:
         dataset: its samples, and their number.
-        predictors: name -> callable, image uint8 (H, W, 3) -> strength float (H, W) in [0, 1]; or a ``FolderOfEdges``.
-        thresholds: K cuts at k / (K + 1).
+        predictors: name -> image to edges, or a ``FolderOfEdges``.
+        protocol: the thresholds and the other choices.
         workers: processes that score; 1 scores in this one. They are spawned, so a script that calls this with more
             than one needs its ``if __name__ == "__main__":``.
         progress: called after each scored map with (done, all).
-        nms: names of the predictors whose maps are thick and have their non-maxima suppressed first.
-        protocol: the other choices; its own ``thresholds`` and ``nms`` are not looked at.
+        thin: names of the predictors whose maps are lines already: their non-maxima are not suppressed, also if
+            ``protocol.nms``.
         journal: what an interrupted evaluation has counted, and where this one writes what it counts.
         truth: the name of the data set, in the rows and in the journal.
 
@@ -109,23 +115,28 @@ def evaluate_edges(
         One row a predictor, in the order of ``predictors``.
 
     Raises:
-        SettingsError: no predictor, no worker, an unknown name in ``nms``, a bad number of thresholds.
+        SettingsError: no predictor, no worker, an unknown name in ``thin``.
+        DataError: two images of one name.
         RunError: a predictor, a file or a score failed; the message names the image. Scores of a part of the images
-            would not compare with those of all, so there are none.
+            would not compare with those of all, so there are none. Or photo or truth of an image that the journal has
+            are not what they were.
     """
-    _check(predictors, workers, nms)
-    journal = journal or Journal(None, {})
-    protocols = {name: replace(protocol, thresholds=thresholds, nms=name in nms) for name in predictors}
+    _check(predictors, workers, thin)
+    refuse_doubles((sample.name for sample in dataset), truth)
+    protocols = {name: replace(protocol, nms=protocol.nms and name not in thin) for name in predictors}
     scores = {name: EdgeScores(each) for name, each in protocols.items()}
-    times: dict[str, list[float | None]] = {name: [] for name in predictors}
-    for (predictor, _), (counts, milliseconds) in journal.items(truth):
-        scores[predictor].add(counts_from_json(protocols[predictor], counts))
-        times[predictor].append(milliseconds)
-    done = len(journal.items(truth))
+    times: dict[str, list[float]] = {name: [] for name in predictors}
+    journal, done = journal or Journal(None, {}), 0
+    for predictor, counts, milliseconds in _known(dataset, protocols, journal, truth):
+        scores[predictor].add(counts)
+        times[predictor] += [milliseconds] if milliseconds is not None else []
+        done += 1
     for answer in in_order(_scored, _predicted(dataset, predictors, protocols, journal, truth), workers):
-        journal.put([counts_as_json(answer.counts), answer.milliseconds], truth, answer.predictor, answer.stem)
+        if journal.lasts:
+            counted = [counts_as_json(answer.counts), answer.milliseconds]
+            journal.put(counted, truth, answer.predictor, answer.name, of=answer.fingerprint)
         scores[answer.predictor].add(answer.counts)
-        times[answer.predictor].append(answer.milliseconds)
+        times[answer.predictor] += [answer.milliseconds] if answer.milliseconds is not None else []
         done += 1
         if progress is not None:
             progress(done, len(dataset) * len(predictors))
@@ -178,7 +189,8 @@ class _Job:
     """A predicted map on its way to a worker; milliseconds that its prediction took, None if it was read."""
 
     predictor: str
-    stem: str
+    name: str
+    fingerprint: str | None
     protocol: EdgeProtocol
     edges: NDArray[np.float32]
     truth: NDArray[np.bool_]
@@ -191,57 +203,61 @@ class _Answer:
     """What a map adds to the scores of its predictor."""
 
     predictor: str
-    stem: str
+    name: str
+    fingerprint: str | None
     counts: EdgeCounts
     milliseconds: float | None
 
 
-@contextmanager
-def _naming(stem: str, doing: str) -> Iterator[None]:
-    """Whatever goes wrong inside names the image it went wrong on."""
-    try:
-        yield
-    except Exception as error:
-        raise RunError(f"Image {stem!r}, {doing}: {str(error) or type(error).__name__}") from error
-
-
-def _check(predictors: Mapping[str, object], workers: int, nms: Collection[str]) -> None:
+def _check(predictors: Mapping[str, object], workers: int, thin: Collection[str]) -> None:
     if not predictors:
         raise SettingsError("There is nothing to evaluate: give at least one predictor.")
     if workers < 1:
         raise SettingsError(f"workers is a number of processes, 1 or more; got {workers}.")
-    unknown = sorted(set(nms) - set(predictors))
+    unknown = sorted(set(thin) - set(predictors))
     if unknown:
-        raise SettingsError(f"nms names {', '.join(unknown)}, but the predictors are {', '.join(predictors)}.")
+        raise SettingsError(f"thin names {', '.join(unknown)}, but the predictors are {', '.join(predictors)}.")
+
+
+def _known(
+    dataset: LabelledImages, protocols: Mapping[str, EdgeProtocol], journal: Journal, truth: str
+) -> Iterator[tuple[str, EdgeCounts, float | None]]:
+    """What the journal has of photos and truth that are as they were: predictor, counts and milliseconds."""
+    for sample in dataset:
+        for name in (name for name in protocols if (truth, name, sample.name) in journal):
+            with naming(sample.name, "reading its truth"):
+                of = sample.fingerprint
+            known = journal.get(truth, name, sample.name, of=of)
+            if known is not None:
+                yield name, counts_from_json(protocols[name], known[0]), known[1]
 
 
 def _predicted(
     dataset: LabelledImages,
-    predictors: Mapping[str, EdgePredictorLike | FolderOfEdges],
+    predictors: Mapping[str, EdgesOf | FolderOfEdges],
     protocols: Mapping[str, EdgeProtocol],
     journal: Journal,
     name_of_truth: str,
 ) -> Iterator[_Job]:
     """The maps that the journal does not know."""
     for sample in dataset:
-        new = [name for name in predictors if journal.get(name_of_truth, name, sample.stem) is None]
+        new = [name for name in predictors if (name_of_truth, name, sample.name) not in journal]
         if not new:
             continue
-        with _naming(sample.stem, "reading its truth"):
-            truth = true_boundaries(sample)
+        with naming(sample.name, "reading its truth"):
+            truth, ignore = true_boundaries(sample), sample.ignore
+            of = sample.fingerprint if journal.lasts else None
         for name in new:
-            with _naming(sample.stem, f"edges of {name}"):
+            with naming(sample.name, f"edges of {name}"):
                 edges, milliseconds = edges_of(predictors[name], sample)
-            yield _Job(name, sample.stem, protocols[name], edges, truth, sample.ignore, milliseconds)
+            yield _Job(name, sample.name, of, protocols[name], edges, truth, ignore, milliseconds)
 
 
-def edges_of(
-    predictor: EdgePredictorLike | FolderOfEdges, sample: LabelledImage
-) -> tuple[NDArray[np.float32], float | None]:
+def edges_of(predictor: EdgesOf | FolderOfEdges, sample: LabelledImage) -> tuple[NDArray[np.float32], float | None]:
     """One image's edges (H, W), and the milliseconds of the prediction, None where they were read from a file."""
     image_hw = (sample.image.shape[0], sample.image.shape[1])
     if isinstance(predictor, FolderOfEdges):
-        return predictor.read(sample.stem, image_hw), None
+        return predictor.read(without_suffix(sample.name), image_hw), None
     started = perf_counter()
     edges = predictor(sample.image)
     milliseconds = 1000 * (perf_counter() - started)
@@ -251,20 +267,19 @@ def edges_of(
 
 
 def _scored(job: _Job) -> _Answer:
-    with _naming(job.stem, f"scoring {job.predictor}"):
+    with naming(job.name, f"scoring {job.predictor}"):
         counts = score_image(job.edges, job.truth, job.ignore, job.protocol)
-    return _Answer(job.predictor, job.stem, counts, job.milliseconds)
+    return _Answer(job.predictor, job.name, job.fingerprint, counts, job.milliseconds)
 
 
 def image_scores(journal: Journal, row: EdgeRow) -> dict[str, float]:
-    """F of each image, by its stem, at the threshold that is best for all: of the predictor and the data set of a row."""
-    levels = np.arange(1, row.thresholds + 1) / (row.thresholds + 1)
-    at = int(np.abs(levels - row.ods_threshold).argmin())
+    """F of each image, by its name, at the threshold that is best for all: of the predictor and the data set of a row."""
+    at = EdgeProtocol(row.thresholds).nearest(row.ods_threshold)
     scores = {}
-    for (predictor, stem), (counts, _) in journal.items(row.truth):
+    for (predictor, name), (counts, _) in journal.items(row.truth):
         if predictor == row.name:
             hit, predicted = counts["matched_predicted"][at], counts["predicted"][at]
-            scores[stem] = float(f_measure(hit, predicted, counts["matched_truth"][at], counts["truth"])[2])
+            scores[name] = float(f_measure(hit, predicted, counts["matched_truth"][at], counts["truth"])[2])
     return scores
 
 
@@ -279,9 +294,8 @@ def counts_from_json(protocol: EdgeProtocol, plain: Mapping[str, Any]) -> EdgeCo
     return EdgeCounts(protocol, plain["truth"], **arrays)
 
 
-def _row(name: str, truth: str, scores: EdgeScores, times: list[float | None]) -> EdgeRow:
+def _row(name: str, truth: str, scores: EdgeScores, times: list[float]) -> EdgeRow:
     figures = scores.compute()
-    measured = [time for time in times if time is not None]
     return EdgeRow(
         name=name,
         images=figures.images,
@@ -293,7 +307,7 @@ def _row(name: str, truth: str, scores: EdgeScores, times: list[float | None]) -
         cldice=figures.cldice,
         cldice_threshold=figures.cldice_threshold,
         **asdict(figures.protocol),
-        milliseconds=median(measured) if measured else None,
+        milliseconds=median(times) if times else None,
         truth=truth,
         precision=tuple(figures.precision.tolist()),
         recall=tuple(figures.recall.tolist()),

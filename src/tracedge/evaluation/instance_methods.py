@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tracedge.errors import DataError
+from tracedge.evaluation.edges import EdgesOf
 from tracedge.evaluation.instances import LabelledInstances
 from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
 from tracedge.regions import closed_regions
 from tracedge.segmentation import SegmentSettings, fitted, segment
 
-EdgesOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ProposalsOf = Callable[[LabelledInstances], Instances]
 
 

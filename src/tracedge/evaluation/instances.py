@@ -6,17 +6,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracedge.datasets.fingerprint import fingerprint
 from tracedge.datasets.layouts import SampleList
 from tracedge.datasets.samples import InstanceSample, PhotolessInstances
-from tracedge.errors import RunError
+from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.naming import naming, refuse_doubles
 from tracedge.evaluation.processes import in_order
 from tracedge.instances import Instances, Masks
-from tracedge.metrics.instances import ImageInstances, InstanceFigures, InstanceScores, mean_best_iou, score_instances
+from tracedge.metrics.instance_matches import Matches
+from tracedge.metrics.instances import ImageCounts, InstanceFigures, InstanceScores, count_instances, score_instances
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,28 @@ class LabelledInstances:
     objects: Instances
     classes: tuple[object, ...] | None
     crowds: Masks | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all of it."""
+        return fingerprint(self)
+
+    def load(self) -> LabelledInstances:
+        """Itself: it is read already."""
+        return self
+
+
+class InstanceImage(Protocol):
+    """An image of a data set that is not read before it is asked for; `LabelledInstances` is one that is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str:
+        """Of photo and truth; it is asked for where there is a journal, and decodes no photo."""
+
+    def load(self) -> LabelledInstances:
+        """Photo and truth."""
 
 
 Methods = Callable[[LabelledInstances], Mapping[str, Instances]]
@@ -48,28 +74,48 @@ class InstanceRow:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """A data set: the names of its images, known before anything is read, and each of them with its instances, read afresh."""
+    """A data set: the names of its images, known before anything is read, and each of them, not yet read, afresh each time.
+
+    Raises:
+        DataError: two images of one name.
+    """
 
     names: tuple[str, ...]
-    read: Callable[[], Iterator[LabelledInstances]]
+    images: Callable[[], Iterator[InstanceImage]]
 
-    def __iter__(self) -> Iterator[LabelledInstances]:
-        return self.read()
+    def __post_init__(self) -> None:
+        refuse_doubles(self.names, "the data set")
+
+    def __iter__(self) -> Iterator[InstanceImage]:
+        return self.images()
+
+
+@dataclass(frozen=True)
+class _OfSample:
+    """An image of an opened data set."""
+
+    sample: InstanceSample | PhotolessInstances
+
+    @property
+    def name(self) -> str:
+        return self.sample.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.sample.fingerprint
+
+    def load(self) -> LabelledInstances:
+        truth = self.sample.truth
+        return LabelledInstances(self.name, self.sample.image, truth.objects, truth.classes, truth.crowds)
 
 
 def labelled_set(samples: SampleList[InstanceSample | PhotolessInstances]) -> LabelledSet:
     """The images of an opened data set (`open_dataset(...).instances()`), with their instances."""
-
-    def read() -> Iterator[LabelledInstances]:
-        for sample in samples:
-            truth = sample.truth
-            yield LabelledInstances(sample.name, sample.image, truth.objects, truth.classes, truth.crowds)
-
-    return LabelledSet(samples.names, read)
+    return LabelledSet(samples.names, lambda: map(_OfSample, samples))
 
 
 def evaluate_instances(
-    samples: Iterable[LabelledInstances],
+    samples: Iterable[InstanceImage],
     make: Callable[[], Methods],
     truth: str = "",
     on_image: Callable[[], None] | None = None,
@@ -80,29 +126,34 @@ def evaluate_instances(
     """Score every method on the same images; one row each, in the order in which the first image names them.
 
     Args:
-        samples: the data set; the name of a sample is its own alone.
-        make: the methods; called once in each process, so with several workers it must be picklable.
+        samples: the data set; the name of a sample is its own alone. What the journal has is not decoded again.
+        make: the methods; called once in each process, so with several workers it must be picklable. They are let go at the end.
         truth: the name of the data set, in the rows and in the journal.
         on_image: called after each image.
         workers: processes, each with methods (and a model) of its own; see `tracedge.evaluation.processes.in_order`.
         journal: what an interrupted evaluation has counted, and where this one writes what it counts.
 
     Raises:
-        RunError: a method failed, or gave masks of another size; the message names the image.
+        DataError: two images of one name.
+        RunError: a method failed, or gave masks of another size; the message names the image. Or photo or truth of an image that
+            the journal has are not what they were.
     """
-    journal = journal or Journal(None, {})
-    new = (sample for sample in samples if journal.get(truth, sample.name) is None)
-    for _ in journal.items(truth):
-        if on_image is not None:
-            on_image()
-    for name, counts in in_order(_scored, new, workers, partial(_prepare, make)):
-        journal.put([[method, asdict(image)] for method, image in counts.items()], truth, name)
-        if on_image is not None:
-            on_image()
-    scores: dict[str, InstanceScores] = {}
-    for _, counts in journal.items(truth):
-        for method, image in counts:
-            scores.setdefault(method, InstanceScores()).add(ImageInstances(**image))
+    journal, told = journal or Journal(None, {}), on_image or _silent
+    counted, scores = _Counted(samples, journal, truth, told), dict[str, InstanceScores]()
+    answers: Iterator[tuple[str, dict[str, ImageCounts]]]
+    if workers == 1:
+        answers = map(partial(_scored, make()), counted.new())
+    else:
+        answers = in_order(_scored_here, counted.new(), workers, partial(_prepare, make))
+    for name, counts in answers:
+        if journal.lasts:
+            journal.put([[method, asdict(image)] for method, image in counts.items()], truth, name, of=counted.of[name])
+        else:
+            _add(scores, counts)
+        told()
+    # What was counted comes in the order of the data set, by which masks of equal score are ranked, also after a kill.
+    for name, of in counted.of.items() if journal.lasts else ():
+        _add(scores, _from_json(journal.get(truth, name, of=of)))
     return [InstanceRow(name, truth, found.compute()) for name, found in scores.items()]
 
 
@@ -110,13 +161,39 @@ def image_scores(journal: Journal, row: InstanceRow) -> dict[str, float]:
     """How well the objects of each image are found (`mean_best_iou`), by its name: by the method and on the data of a row."""
     scores = {}
     for (name,), counts in journal.items(row.truth):
-        for method, image in counts:
-            if method == row.name and (value := mean_best_iou(ImageInstances(**image))) is not None:
-                scores[name] = value
+        if (value := _from_json(counts)[row.name].mean_best_iou) is not None:
+            scores[name] = value
     return scores
 
 
-_methods: Methods | None = None  # of this process
+class _Counted:
+    """Goes through a data set: what the journal knows of it, and what is new.
+
+    of: name of each image so far -> its fingerprint, None if there is no file that would keep it.
+    """
+
+    def __init__(
+        self, samples: Iterable[InstanceImage], journal: Journal, truth: str, told: Callable[[], None]
+    ) -> None:
+        self._samples, self._journal, self._truth, self._told = samples, journal, truth, told
+        self.of: dict[str, str | None] = {}
+
+    def new(self) -> Iterator[LabelledInstances]:
+        """The images that the journal does not know, read."""
+        for sample in self._samples:
+            if sample.name in self.of:
+                raise DataError(f"{sample.name!r} is the name of two images: rename one of them.")
+            with naming(sample.name, "reading its truth"):
+                self.of[sample.name] = of = sample.fingerprint if self._journal.lasts else None
+            if self._journal.get(self._truth, sample.name, of=of) is not None:
+                self._told()
+                continue
+            with naming(sample.name, "reading it"):
+                image = sample.load()
+            yield image
+
+
+_methods: Methods | None = None  # of a process that does nothing else, and ends with them
 
 
 def _prepare(make: Callable[[], Methods]) -> None:
@@ -124,15 +201,36 @@ def _prepare(make: Callable[[], Methods]) -> None:
     _methods = make()
 
 
-def _scored(sample: LabelledInstances) -> tuple[str, dict[str, ImageInstances]]:
+def _scored_here(image: LabelledInstances) -> tuple[str, dict[str, ImageCounts]]:
     assert _methods is not None
-    try:
-        return sample.name, {
-            name: score_instances(sample.objects, found, crowds=sample.crowds, classes=sample.classes)
-            for name, found in _methods(sample).items()
+    return _scored(_methods, image)
+
+
+def _scored(methods: Methods, image: LabelledInstances) -> tuple[str, dict[str, ImageCounts]]:
+    with naming(image.name, "finding and scoring instances"):
+        return image.name, {
+            name: count_instances(score_instances(image.objects, found, crowds=image.crowds, classes=image.classes))
+            for name, found in methods(image).items()
         }
-    except Exception as error:
-        raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
+
+
+def _add(scores: dict[str, InstanceScores], counts: Mapping[str, ImageCounts]) -> None:
+    for method, image in counts.items():
+        scores.setdefault(method, InstanceScores()).add(image)
+
+
+def _from_json(plain: Any) -> dict[str, ImageCounts]:
+    """The counts of an image as a journal has them, by method."""
+    return {
+        method: ImageCounts(
+            **image | {kind: Matches(**image[kind]) for kind in ("by_mask", "by_border")},
+        )
+        for method, image in plain
+    }
+
+
+def _silent() -> None:
+    """Nobody is told."""
 
 
 def instances_markdown(rows: Iterable[InstanceRow]) -> str:
@@ -147,12 +245,19 @@ def instances_markdown(rows: Iterable[InstanceRow]) -> str:
 
 
 def instances_json(rows: Iterable[InstanceRow], provenance: Mapping[str, object], headline: str | None = None) -> str:
-    """The rows as JSON text; the figures of the row named `headline` also stand on top."""
+    """The rows as JSON text; the figures of the row named `headline` also stand on top.
+
+    Raises:
+        SettingsError: no row is called `headline`.
+    """
     rows = list(rows)
     report: dict[str, object] = {
         "rows": [{"name": row.name, "truth": row.truth, **asdict(row.figures)} for row in rows],
         "provenance": dict(provenance),
     }
-    if headline is not None and (first := next((row for row in rows if row.name == headline), None)) is not None:
+    if headline is not None:
+        first = next((row for row in rows if row.name == headline), None)
+        if first is None:
+            raise SettingsError(f"No row is called {headline!r}; there are {', '.join(row.name for row in rows)}.")
         report |= asdict(first.figures)
     return json.dumps(report, indent=2, sort_keys=True) + "\n"

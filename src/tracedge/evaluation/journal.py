@@ -1,68 +1,114 @@
-"""What an evaluation has counted so far, on disk, so that a kill costs one image and not the night."""
+"""What an evaluation has counted so far, on disk, so that a kill costs the images at work and not the night."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tracedge.errors import RunError
-from tracedge.jsonlines import append, encode, read_and_mend
+from tracedge.jsonlines import append, encode, lines_with_offsets
 from tracedge.locking import exclusive
+
+Key = tuple[str, ...]
 
 
 class Journal:
-    """Counts by key: those of an interrupted evaluation, and those that are added now. `None` as path: in memory only.
+    """Counts by key: those of an interrupted evaluation, and those that are added now.
 
-    settings: what the counts depend on, of JSON's types. They are the first line of the file; each other line is one image.
+    The file's first line holds the settings; each other line is one image. In memory stands only where each key's line begins.
+    With `None` as path there is no file, and the counts themselves are kept.
+
+    settings: what the counts depend on, of JSON's types.
 
     Raises:
         RunError: the file is another evaluation's, or no journal at all.
     """
 
     def __init__(self, path: Path | None, settings: Mapping[str, object]) -> None:
-        self._known: dict[tuple[str, ...], Any] = {}
-        self._stream = None
+        self._path = path
+        self._entries: dict[Key, Any] = {}  # of a key: where its line begins, or without a file its entry
+        self._open = ExitStack()
         if path is None:
             return
-        lines = [_read(line, path) for line in read_and_mend(path)]
         first = json.loads(encode({"settings": dict(settings)}))
-        if lines and lines[0] != first:
+        empty = True
+        for offset, line in lines_with_offsets(path):
+            entry = _read(line, path, first=empty)
+            if not empty:
+                self._entries[tuple(entry["key"])] = offset
+            elif entry != first:
+                raise RunError(
+                    f"{path} is of an evaluation that was interrupted, and had other settings: "
+                    "finish that one, or remove the file."
+                )
+            empty = False
+        self._writer = self._open.enter_context(path.open("ab", buffering=0))
+        self._reader = self._open.enter_context(path.open("rb"))
+        if empty:
+            append(self._writer, encode(first))
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is on disk: what stands there must be known again by its fingerprint."""
+        return self._path is not None
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
+    def get(self, *key: str, of: str | None = None) -> Any | None:
+        """The counts of a key, of JSON's types; None if there are none yet.
+
+        of: the fingerprint of what they must have been counted on, if `put` was given one.
+
+        Raises:
+            RunError: they were counted on something else.
+        """
+        if key not in self._entries:
+            return None
+        entry = self._entry(key)
+        if entry.get("of") != of:
             raise RunError(
-                f"{path} is of an evaluation that was interrupted, and had other settings: finish that one, or remove the file."
+                f"{key[-1]} of {key[0]} is not what it was when {self._path or 'it'} was written, in its photo or its truth: "
+                "bring the data back, or remove the file and count afresh."
             )
-        self._known = {tuple(line["key"]): line["counts"] for line in lines[1:]}
-        self._stream = path.open("ab", buffering=0)
-        if not lines:
-            append(self._stream, encode(first))
+        return entry["counts"]
 
-    def get(self, *key: str) -> Any | None:
-        """The counts of a key, of JSON's types; None if there are none yet."""
-        return self._known.get(key)
+    def items(self, first: str) -> Iterator[tuple[Key, Any]]:
+        """(the rest of the key, the counts) of all keys that begin with `first`, one by one, in the order in which they came."""
+        for key in [key for key in self._entries if key[0] == first]:
+            yield key[1:], self._entry(key)["counts"]
 
-    def items(self, first: str) -> list[tuple[tuple[str, ...], Any]]:
-        """(the rest of the key, the counts) of all keys that begin with `first`, in the order in which they came."""
-        return [(key[1:], counts) for key, counts in self._known.items() if key[0] == first]
-
-    def put(self, counts: object, *key: str) -> None:
-        """Add the counts of a key; on the disk when this returns."""
-        self._known[key] = counts
-        if self._stream is not None:
-            append(self._stream, encode({"key": key, "counts": counts}))
+    def put(self, counts: object, *key: str, of: str | None = None) -> None:
+        """Add the counts of a key, and the fingerprint of what they were counted on; on the disk when this returns."""
+        entry = {"key": key, "counts": counts} | ({"of": of} if of is not None else {})
+        if self._path is None:
+            self._entries[key] = entry
+        else:
+            offset = self._path.stat().st_size
+            append(self._writer, encode(entry))
+            self._entries[key] = offset
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._stream is not None:
-            self._stream.close()
+        self._open.close()
+
+    def _entry(self, key: Key) -> Any:
+        found = self._entries[key]
+        if self._path is None:
+            return found
+        self._reader.seek(found)
+        return json.loads(self._reader.readline())
 
 
 @contextmanager
 def journal_beside(report: Path | None, settings: Mapping[str, object]) -> Iterator[Journal]:
     """The journal `<report>.journal` of the evaluation whose report that is; it is removed if the block ends well.
 
-    One process at a time. Without a report there is nowhere to write, and nothing is kept.
+    One process at a time, by the lock `<report>.journal.lock`, which is gone when the block ends, however it ends; a kill leaves
+    it, and the next evaluation removes it. Without a report there is nowhere to write, and nothing is kept.
 
     Raises:
         RunError: see `Journal`; or another process is at it.
@@ -72,7 +118,7 @@ def journal_beside(report: Path | None, settings: Mapping[str, object]) -> Itera
         return
     path = report.with_name(f"{report.name}.journal")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(path):
+    with exclusive(path.with_name(f"{path.name}.lock"), tidy=True):
         journal = Journal(path, settings)
         try:
             yield journal
@@ -81,11 +127,17 @@ def journal_beside(report: Path | None, settings: Mapping[str, object]) -> Itera
         path.unlink()
 
 
-def _read(line: bytes, path: Path) -> dict[str, Any]:
+def _read(line: bytes, path: Path, *, first: bool) -> dict[str, Any]:
+    """The settings if it is the first line, and else an entry."""
     try:
         entry = json.loads(line)
     except ValueError:
         entry = None
-    if not isinstance(entry, dict) or not (entry.keys() == {"settings"} or entry.keys() == {"key", "counts"}):
+    fields = entry.keys() - {"of"} if isinstance(entry, dict) else set()
+    if not (fields == {"settings"} if first else fields == {"key", "counts"} and _is_key(entry["key"])):
         raise RunError(f"{path} is no journal of an evaluation: remove it, or choose another file for the report.")
-    return entry
+    return dict(entry)
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)

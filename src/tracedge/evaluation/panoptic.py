@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from tracedge.categories import Category
-from tracedge.errors import RunError, SettingsError
+from tracedge.errors import SettingsError
 from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.naming import naming
 from tracedge.evaluation.panoptic_sets import LabelledPanoptic, PanopticSet
 from tracedge.evaluation.processes import in_order
 from tracedge.metrics.panoptic import ClassCounts, PanopticCounts, PanopticFigures, PanopticScores, image_quality
@@ -58,14 +59,16 @@ def evaluate_panoptic(
     if not predictors:
         raise SettingsError("There is nothing to score: give at least one predictor.")
     journal = journal or Journal(None, {})
-    new = [name for name in labelled.names if journal.get(truth, name) is None]
-    for _ in range(len(labelled.names) - len(new)):
+    counted = frozenset(name for name in labelled.names if (truth, name) in journal)
+    for sample in labelled.read(counted):
+        journal.get(truth, sample.name, of=sample.fingerprint)  # its truth is as it was, or this raises
         if on_image is not None:
             on_image()
-    jobs = (replace(sample, image=None) for sample in labelled.read(frozenset(new)))  # a photo need not travel
+    new = frozenset(labelled.names) - counted
+    jobs = (replace(sample, image=None) for sample in labelled.read(new))  # a photo need not travel
     prepare = partial(_prepare, predictors, labelled.categories, agnostic)
-    for name, counts in in_order(_scored, jobs, workers, prepare):
-        journal.put({predictor: _as_json(image) for predictor, image in counts.items()}, truth, name)
+    for name, known_by, counts in in_order(_scored, jobs, workers, prepare):
+        journal.put({predictor: _as_json(image) for predictor, image in counts.items()}, truth, name, of=known_by)
         if on_image is not None:
             on_image()
     scores = {name: PanopticScores(labelled.categories, agnostic=agnostic) for name in predictors}
@@ -146,12 +149,10 @@ def _prepare(predictors: Mapping[str, Predictor], categories: tuple[Category, ..
     _scorer = _Scorer(predictors, categories, agnostic)
 
 
-def _scored(sample: LabelledPanoptic) -> tuple[str, dict[str, PanopticCounts]]:
+def _scored(sample: LabelledPanoptic) -> tuple[str, str, dict[str, PanopticCounts]]:
     assert _scorer is not None
-    try:
-        return sample.name, _scorer(sample)
-    except Exception as error:
-        raise RunError(f"{sample.name}: {type(error).__name__}: {error}") from error
+    with naming(sample.name, "scoring its segments"):
+        return sample.name, sample.fingerprint, _scorer(sample)
 
 
 def _as_json(counts: PanopticCounts) -> dict[str, list[int]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracedge.categories import Category
 from tracedge.datasets.coco import choose_coco_ids, refuse_absent
 from tracedge.datasets.coco_panoptic import categories_of, read_panoptic
+from tracedge.datasets.fingerprint import fingerprint
 from tracedge.datasets.samples import PanopticSamples
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
@@ -31,6 +32,11 @@ class LabelledPanoptic:
     name: str
     truth: PanopticMap
     image: NDArray[np.uint8] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the truth; see `tracedge.datasets.fingerprint`."""
+        return fingerprint(self.truth)
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,8 @@ def panoptic_set(samples: PanopticSamples) -> PanopticSet:
 
     def read(names: Collection[str]) -> Iterator[LabelledPanoptic]:
         for sample in samples:
-            if (name := sample.image_path.name) in names:
-                yield LabelledPanoptic(name, sample.truth.map, sample.image)
+            if sample.name in names:
+                yield LabelledPanoptic(sample.name, sample.truth.map, sample.image)
 
     return PanopticSet(found, samples.categories, read)
 

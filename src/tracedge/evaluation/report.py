@@ -46,8 +46,11 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     times = "".join(f"- {name}: {value:.1f} s\n" for name, value in seconds.items())
     said = json.dumps(dict(depends_on), indent=2, sort_keys=True)
-    shown = []
-    for name, picture in pictures:
+    shown: list[str] = []
+    taken: set[str] = set()
+    for wanted, picture in pictures:
+        name = wanted if wanted.casefold() not in taken else f"{wanted}-{len(taken) + 1}"  # none is written over
+        taken.add(name.casefold())
         with atomic_path(folder / f"{name}.png") as temporary:
             Image.fromarray(picture).save(temporary, format="PNG")
         shown.append(f"![{name}]({name}.png)\n")

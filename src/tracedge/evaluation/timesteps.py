@@ -8,23 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracedge.emergence import RULES, instance_emergence_point
 from tracedge.errors import SettingsError
-from tracedge.evaluation.edges import LabelledImages, counts_as_json, counts_from_json, true_boundaries
+from tracedge.evaluation.edges import LabelledImage, LabelledImages, counts_as_json, counts_from_json, true_boundaries
 from tracedge.evaluation.journal import Journal
+from tracedge.evaluation.naming import naming, refuse_doubles
 from tracedge.maps import EdgeMap
-from tracedge.metrics.edges import (
-    STANDARD,
-    EdgeCounts,
-    EdgeProtocol,
-    EdgeScores,
-    edge_scores,
-    score_image,
-)
+from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, score_image
 
 
 @dataclass(frozen=True)
@@ -67,50 +62,87 @@ def evaluate_timesteps(
 
     Raises:
         SettingsError: an empty data set.
+        DataError: two images of one name.
+        RunError: an image failed; or photo or truth of one that the journal has are not what they were.
     """
-    journal = journal or Journal(None, {})
+    refuse_doubles((sample.name for sample in dataset), truth)
+    journal, sums = journal or Journal(None, {}), _Sums(protocol)
     for done, sample in enumerate(dataset, start=1):
-        if journal.get(truth, sample.stem) is None:
-            borders = true_boundaries(sample)
-            maps = sweep(sample.image)
-            counted = [counts_as_json(score_image(found.edges, borders, sample.ignore, protocol)) for found in maps]
-            journal.put([maps[0].timesteps, maps[0].divergences, counted], truth, sample.stem)
+        with naming(sample.name, "reading its truth"):
+            of = sample.fingerprint if journal.lasts else None
+        counted = journal.get(truth, sample.name, of=of)
+        if counted is None:
+            with naming(sample.name, "edges at each timestep"):
+                counted = _counted(sample, sweep, protocol)
+            if journal.lasts:
+                journal.put(counted, truth, sample.name, of=of)
+        sums.add(*counted)
         if progress is not None:
             progress(done)
-    images = [found for _, found in journal.items(truth)]
-    if not images:
-        raise SettingsError("there is no image to evaluate")
-    counts = [[counts_from_json(protocol, plain) for plain in counted] for _, _, counted in images]
-    timesteps: Sequence[float] = images[0][0]
-    fixed = [_row(f"t = {t:g}", counts, [i] * len(counts), timesteps) for i, t in enumerate(timesteps)]
-    best = max(row.ods for row in fixed)
-    rows = list(fixed)
-    for rule in RULES:
-        chosen = [instance_emergence_point(steps, curve, rule).index for steps, curve, _ in images]
-        rows.append(_row(f"rule {rule}", counts, chosen, timesteps, best))
-    oracle = [
-        max(range(len(timesteps)), key=[_best_f(part, protocol) for part in image].__getitem__) for image in counts
-    ]
-    return [*rows, _row("per-image best", counts, oracle, timesteps)]
+    return sums.rows()
+
+
+def _counted(
+    sample: LabelledImage, sweep: Callable[[NDArray[np.uint8]], list[EdgeMap]], protocol: EdgeProtocol
+) -> list[Any]:
+    """The timesteps, the curve and the counts at each, of JSON's types."""
+    borders, maps = true_boundaries(sample), sweep(sample.image)
+    counts = [counts_as_json(score_image(found.edges, borders, sample.ignore, protocol)) for found in maps]
+    return [maps[0].timesteps, maps[0].divergences, counts]
+
+
+class _Way:
+    """One way to choose the step: the counts of all images at the steps that it chose."""
+
+    def __init__(self, protocol: EdgeProtocol) -> None:
+        self._scores, self._chosen = EdgeScores(protocol), Counter[float]()
+
+    def add(self, counts: EdgeCounts, timestep: float) -> None:
+        self._scores.add(counts)
+        self._chosen[timestep] += 1
+
+    def row(self, choice: str, best: float | None = None) -> TimestepRow:
+        figures, chosen = self._scores.compute(), dict(sorted(self._chosen.items()))
+        mean = sum(timestep * count for timestep, count in chosen.items()) / figures.images
+        return TimestepRow(choice, figures.ods, figures.ois, None if best is None else best - figures.ods, mean, chosen)
+
+
+class _Sums:
+    """All ways at once, image after image, of which nothing is kept but sums."""
+
+    def __init__(self, protocol: EdgeProtocol) -> None:
+        self._protocol = protocol
+        self._fixed: list[_Way] = []
+        self._timesteps: Sequence[float] = ()
+        self._rules = {rule: _Way(protocol) for rule in RULES}
+        self._oracle = _Way(protocol)
+
+    def add(self, timesteps: Sequence[float], divergences: Sequence[float], plain: Sequence[Mapping[str, Any]]) -> None:
+        """An image: the curve, and the counts at each step."""
+        counts = [counts_from_json(self._protocol, each) for each in plain]
+        if not self._fixed:
+            self._timesteps, self._fixed = timesteps, [_Way(self._protocol) for _ in timesteps]
+        for way, of_step, timestep in zip(self._fixed, counts, timesteps, strict=True):
+            way.add(of_step, timestep)
+        for rule, way in self._rules.items():
+            index = instance_emergence_point(timesteps, divergences, rule).index
+            way.add(counts[index], timesteps[index])
+        index = max(range(len(counts)), key=[_best_f(part, self._protocol) for part in counts].__getitem__)
+        self._oracle.add(counts[index], timesteps[index])
+
+    def rows(self) -> list[TimestepRow]:
+        if not self._fixed:
+            raise SettingsError("there is no image to evaluate")
+        fixed = [way.row(f"t = {t:g}") for way, t in zip(self._fixed, self._timesteps, strict=True)]
+        best = max(row.ods for row in fixed)
+        rules = [way.row(f"rule {rule}", best) for rule, way in self._rules.items()]
+        return [*fixed, *rules, self._oracle.row("per-image best")]
 
 
 def _best_f(counts: EdgeCounts, protocol: EdgeProtocol) -> float:
     scores = EdgeScores(protocol)
     scores.add(counts)
     return scores.compute().ois
-
-
-def _row(
-    choice: str,
-    counts: Sequence[Sequence[EdgeCounts]],
-    chosen: Sequence[int],
-    timesteps: Sequence[float],
-    best: float | None = None,
-) -> TimestepRow:
-    figures = edge_scores(image[index] for image, index in zip(counts, chosen, strict=True))
-    mean = sum(timesteps[index] for index in chosen) / len(chosen)
-    times = dict(sorted(Counter(timesteps[index] for index in chosen).items()))
-    return TimestepRow(choice, figures.ods, figures.ois, None if best is None else best - figures.ods, mean, times)
 
 
 def timesteps_markdown(rows: Iterable[TimestepRow]) -> str:

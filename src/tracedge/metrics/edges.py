@@ -55,8 +55,14 @@ class EdgeProtocol:
         """(K,) the thresholds, ascending."""
         return np.arange(1, self.thresholds + 1) / (self.thresholds + 1)
 
+    def nearest(self, threshold: float) -> int:
+        """Which of `levels` is nearest to a threshold, of two that are as near the lower; from 0."""
+        return int(np.abs(self.levels - threshold).argmin())
+
 
 STANDARD = EdgeProtocol()
+BSDS = EdgeProtocol(thin_truth=False, ignore_margin=0.0)
+"""The benchmark of BSDS500 to the letter: truth that is thin already is left as it is, and nothing is forgiven."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +187,7 @@ class EdgeScores:
         predicted, matched_predicted, matched_truth, skeleton, skeleton_hit, truth_hit = self._sums
         precision, recall, _ = f_measure(matched_predicted, predicted, matched_truth, self._truth)
         ods, ods_threshold = best_on_curve(levels, precision, recall)
-        at = int(np.abs(levels - ods_threshold).argmin())
+        at = self.protocol.nearest(ods_threshold)
         ois = f_measure(*self._best)[2]
         dice = f_measure(skeleton_hit[at], skeleton[at], truth_hit[at], self._truth)[2]
         return EdgeFigures(

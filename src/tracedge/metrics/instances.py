@@ -1,7 +1,7 @@
 """Class-agnostic instance scores: AP, AP50, AR100, boundary AP, and touching pairs kept apart.
 
-AP and AR are COCO's (IoU 0.50:0.05:0.95, 100 masks an image), computed by faster-coco-eval on one category; boundary AP takes
-the smaller of the IoU of the masks and of the bands along their borders, 2 % of the diagonal wide (Cheng et al., 2021).
+AP and AR are COCO's (IoU 0.50:0.05:0.95, 100 masks an image), on one category (`instance_matches`); boundary AP takes the
+smaller of the IoU of the masks and of the bands along their borders, 2 % of the diagonal wide (Cheng et al., 2021).
 
 A crowd is COCO's: a region in which objects are not told apart, a record of its own with iscrowd = 1, uncut where objects lie in
 it. A mask that fits no object is neither right nor wrong at an IoU threshold if at least that share of its area lies in one
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
+from numpy.typing import NDArray
 
 from tracedge.errors import DataError
-from tracedge.export.coco import CATEGORY, coco_records, coco_result
+from tracedge.export.coco import coco_records, coco_result
 from tracedge.instances import Instances, Masks
+from tracedge.metrics.instance_matches import Matches, Ranking, match_instances
 from tracedge.metrics.touching import separated, touching_pairs
 
 MOST = 100
@@ -112,68 +113,88 @@ def mean_best_iou(image: ImageInstances) -> float | None:
     return float(np.asarray(overlap).max(axis=0).mean())
 
 
+@dataclass(frozen=True)
+class ImageCounts:
+    """What the figures ask of one image, without its outlines: of JSON's types, a few bytes a mask.
+
+    objects, predictions, pairs, separated: how many; see `InstanceFigures`. scores: of the masks that are evaluated, the best
+    first. by_mask, by_border: which of them fit. mean_best_iou: see there.
+    """
+
+    objects: int
+    predictions: int
+    pairs: int
+    separated: int
+    scores: tuple[float, ...]
+    by_mask: Matches
+    by_border: Matches
+    mean_best_iou: float | None
+
+
+def count_instances(image: ImageInstances) -> ImageCounts:
+    """Match the masks of one image with its objects."""
+    matches = {kind: match_instances(image.size, image.truth, image.found, kind) for kind in ("segm", "boundary")}
+    return ImageCounts(
+        objects=sum(not record["iscrowd"] for record in image.truth),
+        predictions=image.predictions,
+        pairs=image.pairs,
+        separated=image.separated,
+        scores=tuple(result["score"] for result in image.found),
+        by_mask=matches["segm"],
+        by_border=matches["boundary"],
+        mean_best_iou=mean_best_iou(image),
+    )
+
+
 class InstanceScores:
     """Accumulator: `add` adds an image, `merge` the images of another one; `compute` scores them together, as one data set.
 
     Every image counts, with or without predictions. Masks are ranked over the whole data set by score; among equals the earlier
-    image and the earlier mask come first, so that equal predictions have equal scores.
+    image and the earlier mask come first, so that equal predictions have equal scores. A mask that is evaluated takes 24 bytes,
+    an image none.
     """
 
     def __init__(self) -> None:
-        self._images: list[ImageInstances] = []
+        self._by_mask, self._by_border = Ranking(), Ranking()
+        self._counts = dict.fromkeys(("images", "objects", "predictions", "pairs", "separated"), 0)
 
-    def add(self, image: ImageInstances) -> None:
-        """One image, as `score_instances` gives it."""
-        self._images.append(image)
+    def add(self, image: ImageInstances | ImageCounts) -> None:
+        """One image, as `score_instances` gives it, or as `count_instances` has counted it."""
+        counts = count_instances(image) if isinstance(image, ImageInstances) else image
+        self._by_mask.add(counts.scores, counts.by_mask)
+        self._by_border.add(counts.scores, counts.by_border)
+        for name in self._counts:
+            self._counts[name] += 1 if name == "images" else getattr(counts, name)
 
     def merge(self, other: InstanceScores) -> None:
         """The images of another accumulator, after those that are here."""
-        self._images += other._images
+        self._by_mask.merge(other._by_mask)
+        self._by_border.merge(other._by_border)
+        for name, count in other._counts.items():
+            self._counts[name] += count
 
     def compute(self) -> InstanceFigures:
-        """The figures of all images added."""
-        by_mask, by_border = self._evaluated("segm"), self._evaluated("boundary")
-        pairs = sum(image.pairs for image in self._images)
+        """The figures of all images added.
+
+        AP is the mean precision over `IOUS` and `RECALLS`, AP50 that at an IoU of 0.50, AR100 the mean over `IOUS` of the recall.
+        """
+        objects, pairs = self._counts["objects"], self._counts["pairs"]
+        precision = most = by_border = None
+        if objects:
+            precision, most = self._by_mask.precision_and_recall(objects)
+            by_border, _ = self._by_border.precision_and_recall(objects)
         return InstanceFigures(
-            ap=_or_none(by_mask["AP_all"]),
-            ap50=_or_none(by_mask["AP_50"]),
-            ar100=_or_none(by_mask["AR_all"]),
-            boundary_ap=_or_none(by_border["AP_all"]),
-            touching_separated=sum(image.separated for image in self._images) / pairs if pairs else None,
-            images=len(self._images),
-            objects=sum(not record["iscrowd"] for image in self._images for record in image.truth),
-            predictions=sum(image.predictions for image in self._images),
+            ap=_mean(precision),
+            ap50=_mean(precision[0]) if precision is not None else None,
+            ar100=_mean(most),
+            boundary_ap=_mean(by_border),
+            touching_separated=self._counts["separated"] / pairs if pairs else None,
+            images=self._counts["images"],
+            objects=objects,
+            predictions=self._counts["predictions"],
             touching=pairs,
         )
 
-    def _evaluated(self, kind: str) -> dict[str, float]:
-        """COCO's figures of one kind of IoU, those that are asked for; those of no object are -1."""
-        if not self._images:
-            return dict.fromkeys(("AP_all", "AP_50", "AR_all"), -1.0)
-        images: list[dict[str, Any]] = []
-        truths: list[dict[str, Any]] = []
-        found: list[dict[str, Any]] = []
-        for number, image in enumerate(self._images, start=1):
-            images.append({"id": number, "height": image.size[0], "width": image.size[1], "file_name": "image"})
-            # Copies: the evaluation writes into its records, boxes among them.
-            truths += [
-                {**record, "image_id": number, "id": len(truths) + 1 + k} for k, record in enumerate(image.truth)
-            ]
-            found += [{**result, "image_id": number} for result in image.found]
-        dataset = {"images": images, "annotations": truths, "categories": [CATEGORY]}
-        truth = COCO(dataset, print_function=_silent)
-        evaluation = COCOeval_faster(
-            truth, truth.loadRes(found), iouType=kind, print_function=_silent, boundary_cpu_count=1
-        )
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-        return {"AP_all": evaluation.stats[0], "AP_50": evaluation.stats[1], "AR_all": evaluation.stats[8]}
 
-
-def _or_none(value: float) -> float | None:
-    return None if value < 0 else float(value)
-
-
-def _silent(*_: object) -> None:
-    """faster-coco-eval tells what it does; nobody asked."""
+def _mean(values: NDArray[np.float64] | None) -> float | None:
+    return None if values is None else float(values.mean())

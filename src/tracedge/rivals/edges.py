@@ -82,6 +82,9 @@ def canny_edges(image: NDArray[np.uint8], sigma: float = 2.0) -> NDArray[np.floa
 class FolderOfEdges:
     """Edges that were computed elsewhere: ``<stem>.edges.png`` or ``<stem>.png``, grey, 1, 8 or 16 bits.
 
+    A stem is the image's name without its suffix, and holds the folders that the data set names: of ``a/1.jpg`` the edges are
+    in ``a/1.edges.png``, as ``tracedge edges`` writes them.
+
     Args:
         folder: where the files are; the first of the two names that is there is taken.
 
@@ -109,8 +112,8 @@ class FolderOfEdges:
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the names and contents of its PNGs."""
         digest = hashlib.sha256()
-        for path in sorted(self.folder.glob("*.png")):
-            digest.update(f"{path.name}\0".encode())
+        for path in sorted(self.folder.rglob("*.png")):
+            digest.update(f"{path.relative_to(self.folder).as_posix()}\0".encode())
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()[:16]
@@ -123,7 +126,7 @@ class FolderOfEdges:
         """The edges of one image.
 
         Args:
-            stem: the image's file name without its suffix.
+            stem: the image's name without its suffix.
             image_hw: the size the edges must have.
 
         Returns:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
-from tracedge.evaluation.edges import EdgeRow, evaluate_edges
+from tracedge.evaluation.edges import EdgeRow, EdgesOf, evaluate_edges
 from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, labelled_set
 from tracedge.evaluation.journal import Journal
-from tracedge.evaluation.reproduction.models import EdgesOf, Models
+from tracedge.evaluation.reproduction.models import Models
 from tracedge.evaluation.reproduction.panoptic import measure_panoptic
 from tracedge.evaluation.reproduction.places import Place
 from tracedge.evaluation.reproduction.recipe import STRAIGHT, EdgeSource, Row
@@ -64,7 +64,7 @@ def measure_edges(bench: Bench) -> Measured:
     found = evaluate_edges(
         bench.place.samples(),
         predictors,
-        bench.request.scale.thresholds,
+        EdgeProtocol(bench.request.scale.thresholds),
         bench.request.workers,
         lambda done, _: bench.on_step(done),
         journal=bench.journal,
@@ -217,8 +217,7 @@ def _edges_on(of_image: EdgesOf | FolderOfEdges, sample: LabelledInstances) -> n
 
 
 def _of_edges(row: EdgeRow) -> dict[str, float | None]:
-    levels = np.arange(1, row.thresholds + 1) / (row.thresholds + 1)
-    at = int(np.abs(levels - row.ods_threshold).argmin())
+    at = EdgeProtocol(row.thresholds).nearest(row.ods_threshold)
     scores = {"ODS": row.ods, "OIS": row.ois, "clDice": row.cldice}
     return {**scores, "precision": row.precision[at], "recall": row.recall[at]}
 

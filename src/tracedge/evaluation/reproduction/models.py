@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tracedge.backbones import load_backbone
 from tracedge.backbones.protocol import Backbone
+from tracedge.evaluation.edges import EdgesOf
 from tracedge.evaluation.instances import LabelledInstances
 from tracedge.evaluation.reproduction.needs import Needs
 from tracedge.evaluation.reproduction.recipe import EdgeSource
@@ -25,7 +26,6 @@ from tracedge.student.pseudo_labels import EDGE, ternary
 from tracedge.teacher import EdgeTeacher, TeacherSettings
 from tracedge.vision_edges import VisionEdges
 
-EdgesOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Predictor = EdgeTeacher | EdgePredictor | VisionEdges
 
 

@@ -159,7 +159,7 @@ def find_weights(model: str) -> str | None:
 
 
 def _refuse_edges(path: Path, place: Place) -> None:
-    FolderOfEdges(path).require(Path(name).stem for name in place.names)
+    FolderOfEdges(path).require(Path(name).with_suffix("").as_posix() for name in place.names)
 
 
 def _refuse_student(path: Path) -> None:
