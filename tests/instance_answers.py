@@ -28,7 +28,7 @@ def scored(*images, **keywords):
 def scores_of(images, **keywords):
     scores = InstanceScores()
     for labels, found, *ignore in images:
-        known = {"ignore": ignore[0]} if ignore else {}
+        known = {"crowds": ignore[0][None]} if ignore else {}
         scores.add(score_instances(Instances.from_labels(labels), found, **known, **keywords))
     return scores
 
@@ -75,13 +75,13 @@ def with_ignored(images, seed):
 
 
 def by_pycocotools(images):
-    """Its twelve figures; ignored ground that no object covers is a crowd."""
+    """Its twelve figures; ignored ground is a crowd, also where objects lie in it."""
     truths, results, annotations = [], [], []
     for number, (labels, found, *ignore) in enumerate(images, start=1):
         image, records = coco_records(Instances.from_labels(labels), number, f"{number}.png", len(annotations) + 1)
         truths.append(image)
         annotations += records
-        if ignore and (crowd := ignore[0] & (labels == 0)).any():
+        if ignore and (crowd := ignore[0]).any():
             (record,) = coco_records(Instances(crowd[None]), number, "x.png", len(annotations) + 1)[1]
             annotations.append(record | {"iscrowd": 1})
         results += [

@@ -40,7 +40,7 @@ def average_precision(images, iou_of):
     tables = []
     for labels, found, *ignore in images:
         truths = [(mask, False) for mask in Instances.from_labels(labels).masks]
-        if ignore and (crowd := ignore[0] & (labels == 0)).any():
+        if ignore and (crowd := ignore[0]).any():
             truths.append((crowd, True))
         ranked = sorted(range(len(found)), key=lambda number: -found.scores[number])[:100]
         ious = [[iou_of(found.masks[number], *truth) for truth in truths] for number in ranked]

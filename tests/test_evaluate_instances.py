@@ -18,7 +18,6 @@ from tracedge.evaluation.instances import (
     evaluate_instances,
     image_scores,
     instances_json,
-    labelled_coco,
     labelled_set,
 )
 from tracedge.evaluation.journal import journal_beside
@@ -122,7 +121,7 @@ def test_another_truth_or_photo_is_refused(root, tmp_path, changed):
 
 def test_a_truth_in_a_file_is_known_again(tmp_path):
     path = coco_in_folders(tmp_path) / "annotations" / "instances_val2017.json"
-    first, second = ([image.fingerprint for image in labelled_coco(path)] for _ in range(2))
+    first, second = ([image.fingerprint for image in open_dataset(path).instances()] for _ in range(2))
     assert first == second and len(first) == 4
 
 
@@ -164,7 +163,7 @@ def test_methods_are_let_go(root, fails):
 
 
 def test_several_processes_need_no_model_in_this_one(root, monkeypatch):
-    ways = FromFile(root / "masks", None, 10**6)
+    ways = FromFile(pred=root / "masks", image_ids=None, max_pixels=10**6)
     here = readied(ways, NAMES, False, workers=1)
     monkeypatch.setattr(FromFile, "looked_at", lambda *_: pytest.fail("loaded in this process"))
     there = readied(ways, NAMES, False, workers=2)

@@ -151,7 +151,7 @@ def test_categories_and_names_must_be_those_of_the_truth(truth, tmp_path):
 def test_a_map_of_another_size_fails_with_the_name_of_the_image(truth, tmp_path):
     labelled = panoptic_set_of_file(truth)
     pred = find_predictions(file(tmp_path / "pred", SCENE, SCENE), labelled)
-    with pytest.raises(RunError, match=r"2\.jpg: DataError: .* is 2 x 4 \(rows x columns\), but the image is 1 x 3"):
+    with pytest.raises(RunError, match=r"2\.jpg.*: .* is 2 x 4 \(rows x columns\), but the image is 1 x 3"):
         evaluate_panoptic(labelled, {"pred": pred})
 
 

@@ -13,6 +13,7 @@ from tracedge.cli import app
 from tracedge.errors import DataError, RunError
 from tracedge.evaluation.journal import Journal
 from tracedge.export.panoptic import write_panoptic
+from tracedge.export.png import read_rgb
 from tracedge.visualize import panoptic_overlay
 
 HW = (24, 32)
@@ -105,11 +106,11 @@ def test_a_truth_without_photos_has_no_pictures(data):
 def killed(data, patch, after, *arguments):
     put, left = Journal.put, [after]
 
-    def once_less(self, counts, *key):
+    def once_less(self, counts, *key, **of):
         if left[0] == 0:
             raise KeyboardInterrupt
         left[0] -= 1
-        put(self, counts, *key)
+        put(self, counts, *key, **of)
 
     with patch.context() as patched:
         patched.setattr(Journal, "put", once_less)
@@ -127,11 +128,19 @@ def test_a_killed_evaluation_goes_on_and_its_report_is_the_same(data, monkeypatc
     assert not again.exists()
     journal = data / "again.json.journal"
     assert len(journal.read_bytes().splitlines()) == 1 + after
-    for name in list(WIDTHS)[:after]:  # what was counted is not read again
-        (data / "truth" / "images" / f"{name}.png").write_bytes(b"gone")
     run(data, "--json", again)
     assert again.read_bytes() == (data / "whole.json").read_bytes()
     assert not journal.exists()
+
+
+def test_what_was_counted_on_another_truth_is_refused(data, monkeypatch):
+    killed(data, monkeypatch, 1, "--json", str(data / "again.json"))
+    first = data / "truth" / "panoptic" / f"{next(iter(WIDTHS))}.png"
+    ids = read_rgb(first).copy()
+    ids[0] = 0
+    Image.fromarray(ids).save(first)
+    with pytest.raises(RunError, match="not what it was"):
+        run(data, "--json", data / "again.json")
 
 
 def test_an_interrupted_evaluation_does_not_go_on_with_anything_else(data, monkeypatch):

@@ -23,8 +23,16 @@ class Sample:
     boundaries: None = None
 
     @property
+    def name(self):
+        return f"image{self.number}.png"
+
+    @property
     def stem(self):
         return f"image{self.number}"
+
+    @property
+    def fingerprint(self):
+        return str(self.number)
 
     @property
     def labels(self):

@@ -106,11 +106,11 @@ def test_a_label_map_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_p
     huge = np.zeros((60, 80, 3) if kind == "panoptic" else (60, 80), np.uint8)
     save(tmp_path / kind / "a.png", huge)
     (sample,) = FolderDataset(tmp_path, max_pixels=100)
-    with pytest.raises(DataError, match=f"{kind}/a.png is of 80 x 60 pixels, more than 100"):
+    with pytest.raises(DataError, match=f"{kind}/a.png is 80 x 60 pixels, more than the limit of 100"):
         _ = sample.ignore if kind == "ignore" else sample.labels
     if kind != "panoptic":
         (found,) = open_labelled(tmp_path, max_pixels=100).instances()
-        with pytest.raises(DataError, match=f"{kind}/a.png is of 80 x 60 pixels, more than 100"):
+        with pytest.raises(DataError, match=f"{kind}/a.png is 80 x 60 pixels, more than the limit of 100"):
             _ = found.truth
 
 

@@ -32,7 +32,7 @@ def test_each_mask_of_a_coco_file_is_decoded_once(tmp_path, monkeypatch):
     decode, decoded = coco_reader.decode, []
     monkeypatch.setattr(coco_reader, "decode", lambda *args, **more: decoded.append(args) or decode(*args, **more))
     (sample,) = open_dataset(coco_2017(tmp_path, [1])).instances()
-    assert (len(sample.truth.objects), sample.truth.classes, sample.truth.ignore.sum()) == (2, (18, 3), 6)
+    assert (len(sample.truth.objects), sample.truth.classes, sample.truth.crowds.sum()) == (2, (18, 3), 6)
     assert len(decoded) == 3  # two objects and a crowd
 
 
@@ -82,7 +82,7 @@ def test_a_truth_that_is_too_large_is_refused_before_it_is_decoded(folder):
         _ = next(iter(open_dataset(folder, max_pixels=5).edges())).labels
     save(folder / "masks" / "a.png", LABELS[:2, :2])
     save(folder / "ignore" / "a.png", np.zeros((3, 3), bool))
-    with pytest.raises(DataError, match=r"ignore/a\.png .*more than 5"):
+    with pytest.raises(DataError, match=r"ignore/a\.png .*more than the limit of 5"):
         _ = next(iter(open_dataset(folder, max_pixels=5).instances())).truth
 
 

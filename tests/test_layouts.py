@@ -63,16 +63,19 @@ def test_a_labelled_folder_says_classes_and_what_is_ignored(tmp_path):
     save(root / "ignore" / "a.png", ignore)
     for stem in "ab":
         save(root / "panoptic" / f"{stem}.png", np.zeros((6, 8, 3), np.uint8))  # instances are of masks/ all the same
-    entries = [{"label": 300, "category": "leaf"}, {"label": 2, "category": "nut"}]
-    save_json(root / "instances.json", [{"file": "a.png", "instances": entries}])
+    entries = [{"label": 300, "category": "leaf"}, {"label": 2, "category": "nut"}, {"label": 5, "category": "leaf"}]
+    known = [{"file": f"{stem}.png", "instances": entries} for stem in "ab"]
+    save_json(root / "instances.json", known)
     first, second = (sample.truth for sample in open_dataset(root).instances())
     labels = np.minimum(segments(), 300)
     np.testing.assert_array_equal(first.objects.masks, [labels == 2, labels == 5, labels == 300])
-    assert (first.classes, second.classes) == (("nut", None, "leaf"), None)
-    np.testing.assert_array_equal(first.ignore, ignore)
-    assert not second.ignore.any()
-    save_json(root / "instances.json", [{"file": "a.png", "instances": []}])
-    assert next(iter(open_dataset(root).instances())).truth.classes == (None, None, None)
+    assert first.classes == second.classes == ("nut", "leaf", "leaf")
+    np.testing.assert_array_equal(first.crowds, [ignore])
+    assert not len(second.crowds)
+    save_json(root / "instances.json", [{"file": "a.png", "instances": entries[:2]}])
+    with pytest.raises(DataError, match="does not say the class of object 5"):
+        _ = next(iter(open_dataset(root).instances())).truth
+    save_json(root / "instances.json", known)
     save(root / "ignore" / "a.png", ignore.T)
     with pytest.raises(DataError, match=r"ignore/a\.png is 8 x 6 .*another size than .*masks"):
         _ = next(iter(open_dataset(root).instances())).truth
@@ -108,7 +111,7 @@ def test_more_pixels_than_the_limit_are_refused_in_every_layout(tmp_path, make):
 def test_a_panoptic_png_larger_than_the_limit_is_refused_whatever_its_record_says(tmp_path):
     root = coco_2017(tmp_path, [139])
     save(root / "annotations" / "panoptic_val2017" / "000000000139.png", np.zeros((60, 80, 3), np.uint8))
-    with pytest.raises(DataError, match="80 x 60 pixels, more than 100"):
+    with pytest.raises(DataError, match="80 x 60 pixels, more than the limit of 100"):
         _ = next(iter(open_dataset(root, max_pixels=100).panoptic())).truth
 
 

@@ -48,7 +48,7 @@ def test_shards_merged_in_order_equal_the_whole():
 
 def test_counts_of_an_image_may_be_sent_as_json():
     (labels, found, ignore), *_ = with_ignored(drawn_answers(1, count=1), 1)
-    image = score_instances(Instances.from_labels(labels), found, ignore=ignore)
+    image = score_instances(Instances.from_labels(labels), found, crowds=ignore[None])
     again = InstanceScores()
     again.add(ImageInstances(**json.loads(json.dumps(asdict(image)))))
     assert again.compute() == scored((labels, found, ignore))
@@ -172,7 +172,7 @@ def brute_best_iou(labels, found):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_mean_best_iou_equals_brute_force_and_a_crowd_is_no_object(seed):
     for labels, found, ignore in with_ignored(drawn_answers(seed, count=3), seed):
-        image = score_instances(Instances.from_labels(labels), found, ignore=ignore)
+        image = score_instances(Instances.from_labels(labels), found, crowds=ignore[None])
         assert mean_best_iou(image) == pytest.approx(brute_best_iou(labels, found))
 
 
@@ -184,7 +184,7 @@ def test_the_mean_best_iou_of_the_truth_is_one_of_nothing_zero_and_without_objec
     assert mean_best_iou(score_instances(truth, Instances(np.roll(truth.masks[:1], 35, axis=1)))) == 0
     assert mean_best_iou(score_instances(truth, nothing)) == 0
     assert mean_best_iou(score_instances(nothing, truth)) is None
-    assert mean_best_iou(score_instances(nothing, truth, ignore=everywhere)) is None
+    assert mean_best_iou(score_instances(nothing, truth, crowds=everywhere[None])) is None
 
 
 def brute_separated(labels, found, pairs):

@@ -109,5 +109,5 @@ def test_a_killed_run_goes_on_but_not_with_other_maps(tmp_path, voc_root, monkey
     assert run(request) == whole
 
 
-def stopped(self, counts, *key):
+def stopped(self, counts, *key, of=None):
     raise KeyboardInterrupt

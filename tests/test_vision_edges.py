@@ -201,7 +201,7 @@ def test_blocks_are_asked_of_vision_transformers_alone(run, scenes, tmp_path):
         result = run("edges", scenes / "images", "-o", tmp_path / "out", "--block", 1, *more)
         assert "--block is for a vision transformer" in str(result.exception)
     result = run("evaluate", "edges", "--truth", scenes, "--block", 1)
-    assert "give it with --backbone" in result.output
+    assert "give it with --backbone" in str(result.exception)
     result = run("inspect", next((scenes / "images").iterdir()), "-o", tmp_path, "--backbone", "clip-large14")
     assert "clip-large14 is a vision transformer" in str(result.exception)
 

@@ -28,11 +28,9 @@ class EdgeProtocol:
         cldice_tolerance: clDice dilates both sides by a disc of this fraction of the diagonal; 0 is the strict clDice.
         ignore_margin: false alarms up to this fraction of the diagonal from ignored ground are forgiven. The border of
             an object with ground nobody labelled is no truth, yet it is there, and a good detector finds it a little to
-            either side: with a margin of 0 half of such pixels are charged (COCO: precision 0.68 for the labels' own
-            borders).
+            either side: with a margin of 0 half of such pixels are charged.
         thin_truth: thin the truth as predictions are thinned. BSDS has a truth that is thin already; the one-sided
-            borders of a label map run in steps on slanted lines, and thinning takes a sixth of their pixels. Left in,
-            they are misses that no prediction can avoid (the truth itself would score ODS 0.91 on COCO).
+            borders of a label map run in steps on slanted lines, and thinning takes a sixth of their pixels, misses else.
         nms: suppress non-maxima of E across the edge first. For soft, thick maps; leave it out for maps already thin.
     """
 
