@@ -59,7 +59,7 @@ def test_two_runs_give_equal_figures_and_the_extremes_are_those_of_the_truth(dat
     picture = np.asarray(Image.open(data / "one" / f"{shown['a']}.png"))
     assert picture.shape == (48, 3 * 64 + 2 * 6, 3)
     page = (data / "one" / "report.md").read_text()
-    assert all(f"({stem}.png)" in page for stem in shown.values())
+    assert all(f"(<{stem}.png>)" in page for stem in shown.values())
     assert json.loads((data / "one" / "seconds.json").read_text())["this run"] > 0
     assert (data / "one" / f"curves-{data.name}.png").exists() == (verb == "edges")
 
@@ -72,7 +72,7 @@ def test_data_sets_of_one_last_name_have_pictures_of_their_own(data, verb, pred)
             shutil.copytree(data / folder, truth / folder)
     more = ["--no-rivals", "--thresholds", 9, "--workers", 1] if verb == "edges" else []
     run(verb, "--truth", truths[0], "--truth", truths[1], "--pred", data / pred, "--report", data / "r", *more)
-    links = re.findall(r"\]\((.*?\.png)\)", (data / "r" / "report.md").read_text())
+    links = re.findall(r"\]\(<(.*?\.png)>\)", (data / "r" / "report.md").read_text())
     assert len(links) == len(set(links)) == len(list((data / "r").glob("*.png"))) == (10 if verb == "edges" else 8)
     assert {"best-1-one-val-a.png", "best-1-two-val-a.png"} <= set(links)
 
@@ -99,3 +99,9 @@ def test_few_images_are_shown_once():
 def test_pictures_of_different_heights_are_refused():
     with pytest.raises(DataError, match="one height"):
         side_by_side([np.zeros((4, 5, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)])
+
+
+def test_a_picture_whose_name_has_spaces_is_shown(tmp_path):
+    """CommonMark ends a link at a space, unless it stands in angle brackets."""
+    write_report(tmp_path, "{}", "", {}, {}, [("best 1", np.zeros((2, 2, 3), np.uint8))])
+    assert "![best 1](<best 1.png>)" in (tmp_path / "report.md").read_text()

@@ -53,7 +53,7 @@ def write_report(
         taken.add(name.casefold())
         with atomic_path(folder / f"{name}.png") as temporary:
             Image.fromarray(picture).save(temporary, format="PNG")
-        shown.append(f"![{name}]({name}.png)\n")
+        shown.append(f"![{name}](<{name}.png>)\n")  # a name may hold spaces
     page = f"# Evaluation\n\n{table}\n## Times\n\n{times}\n## What it depends on\n\n```json\n{said}\n```\n"
     page += "\n## Pictures\n\n" + "\n".join(shown) if shown else ""
     for name, text in (
