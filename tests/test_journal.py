@@ -151,7 +151,7 @@ def test_another_evaluation_and_another_file_are_refused(tmp_path):
     report = tmp_path / "report.json"
     with pytest.raises(KeyboardInterrupt), journal_beside(report, {"seed": 0}):
         raise KeyboardInterrupt
-    with pytest.raises(RunError, match="other settings"), journal_beside(report, {"seed": 1}):
+    with pytest.raises(RunError, match=r"other settings \(seed: 0, now 1\)"), journal_beside(report, {"seed": 1}):
         pass
     path = tmp_path / "report.json.journal"
     path.write_text(json.dumps([1]) + "\n")

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_methods import edge_methods, protocol_for
@@ -92,9 +91,8 @@ def edges(
     """
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.edges import evaluate_edges, report_json, report_markdown
-    from tracedge.evaluation.journal import journal_beside
     from tracedge.evaluation.naming import short_names, without_suffix
-    from tracedge.evaluation.report import write_report
+    from tracedge.evaluation.outputs import Outputs
     from tracedge.rivals import FolderOfEdges
 
     if report is not None:
@@ -104,6 +102,7 @@ def edges(
         require_matplotlib()
 
     # 1. Everything is looked at before anything is computed.
+    outputs = Outputs(json_file, report)
     chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
     opened = {str(path): chosen.open(path) for path in truth}
     datasets = {name: dataset.edges(void_edges=void_edges, crowd_edges=crowd_edges) for name, dataset in opened.items()}
@@ -137,10 +136,7 @@ def edges(
     rows: list[EdgeRow] = []
     pictures: list[tuple[str, NDArray[np.uint8]]] = []
     started, shorts = perf_counter(), short_names(list(datasets))
-    with (
-        journal_beside(json_file or (report / "report.json" if report else None), counted) as journal,
-        Progress(console=Console(stderr=True), transient=True) as bar,
-    ):
+    with outputs.journal(counted) as journal, Progress(console=Console(stderr=True), transient=True) as bar:
         for name, dataset in datasets.items():
             task = bar.add_task(name, total=len(dataset) * len(methods.predictors))
             found = evaluate_edges(
@@ -157,14 +153,10 @@ def edges(
             rows += found
             if report is not None:
                 pictures += edge_pictures(dataset, methods.predictors, found, journal, methods.shown, shorts[name])
-        text = report_json(rows, settings, PREDICTION if pred else None)
-        if json_file is not None:
-            with atomic_path(json_file) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        if report is not None:
-            times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
-            times["this run"] = perf_counter() - started
-            write_report(report, text, report_markdown(rows), settings, times, pictures)
+        text = report_json(rows, settings, PREDICTION if pred and len(datasets) == 1 else None)
+        times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
+        times["this run"] = perf_counter() - started
+        outputs.write(text, report_markdown(rows), settings, times, pictures)
 
 
 def _move(bar: Progress, task: TaskID, done: int, _: int) -> None:

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
@@ -71,15 +70,15 @@ def instances(
     from tracedge.datasets.layouts import instances_file
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown, labelled_set
-    from tracedge.evaluation.journal import journal_beside
     from tracedge.evaluation.naming import short_names
-    from tracedge.evaluation.report import write_report
+    from tracedge.evaluation.outputs import Outputs
     from tracedge.export.coco_reader import is_results
 
     if report is not None:
         from tracedge.evaluation.instance_pictures import instance_pictures
 
     # 1. Everything is looked at before anything is computed.
+    outputs = Outputs(json_file, report)
     if pred is not None and (backbone or student or teacher or proposals):
         raise SettingsError("--pred is scored as it is: leave --backbone, --student, --teacher and --proposals out.")
     of_truth = next((path for path in truth if path.is_file()), None)
@@ -111,7 +110,7 @@ def instances(
             max_pixels=max_pixels,
         )
     ready = readied(ways, [name for labelled in sets.values() for name in labelled.names], missing_empty, workers)
-    # 2. One data set after the other; what is done is in the report and the journal, should anything fail.
+    # 2. One data set after the other; what is done is in the journal, should anything fail.
     rows: list[InstanceRow] = []
     pictures: list[tuple[str, NDArray[np.uint8]]] = []
     settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
@@ -120,22 +119,15 @@ def instances(
     started, shorts = perf_counter(), short_names(list(sets))
     images = {name: list(labelled.names) for name, labelled in sets.items()}
     with (
-        journal_beside(
-            json_file or (report / "report.json" if report else None), settings | {"images": images}
-        ) as journal,
+        outputs.journal(settings | {"images": images}) as journal,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         for name, labelled in sets.items():
             task = bar.add_task(name, total=len(labelled.names))
             on_image = partial(bar.advance, task)
             rows += evaluate_instances(labelled, ready.make, name, on_image, workers=workers, journal=journal)
-            text = instances_json(rows, settings, PREDICTION if pred else None)
-            if json_file is not None:
-                with atomic_path(json_file) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
             if report is not None:
                 pictures += instance_pictures(labelled, ready.make, rows[-1], journal, shorts[name])
-        if report is not None:
-            seconds = {"this run": perf_counter() - started}
-            write_report(report, text, instances_markdown(rows), settings, seconds, pictures)
+        text = instances_json(rows, settings, PREDICTION if pred and len(sets) == 1 else None)
+        outputs.write(text, instances_markdown(rows), settings, {"this run": perf_counter() - started}, pictures)
     typer.echo(instances_markdown(rows))

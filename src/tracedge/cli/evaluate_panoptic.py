@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
@@ -61,15 +60,15 @@ def panoptic(
     Predictions are found by image id, or by the photo's name where the truth has no ids (VOC, folders). Every image of the
     truth must have one, unless --missing-empty is given.
     """
-    from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.outputs import Outputs
     from tracedge.evaluation.panoptic import classes_markdown, evaluate_panoptic, panoptic_json, panoptic_markdown
     from tracedge.evaluation.panoptic_predictions import find_predictions
-    from tracedge.evaluation.report import write_report
 
     if report is not None:
         from tracedge.evaluation.panoptic_pictures import panoptic_pictures
 
     # 1. Everything is looked at before anything is computed.
+    outputs = Outputs(json_file, report)
     paths = _named(pred)
     chosen = data.DatasetOptions(
         split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit, max_pixels=max_pixels
@@ -83,10 +82,9 @@ def panoptic(
     settings["predictions"] = {name: {"path": str(paths[name])} | each.provenance for name, each in found.items()}
     settings |= provenance()
     # 2. One image after the other; what is done is in the journal, should anything fail.
-    report_file = json_file or (report / "report.json" if report else None)
     started = perf_counter()
     with (
-        journal_beside(report_file, settings | {"images": list(labelled.names)}) as journal,
+        outputs.journal(settings | {"images": list(labelled.names)}) as journal,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("scoring", total=len(labelled.names))
@@ -99,16 +97,12 @@ def panoptic(
             workers=workers,
             journal=journal,
         )
-        text = panoptic_json(rows, settings, PREDICTION)
-        if json_file is not None:
-            with atomic_path(json_file) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        pictures: list[tuple[str, NDArray[np.uint8]]] = []
         if report is not None:
-            pictures: list[tuple[str, NDArray[np.uint8]]] = list(
-                panoptic_pictures(labelled, found[rows[0].name], rows[0], journal)
-            )
-            tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
-            write_report(report, text, tables, settings, {"this run": perf_counter() - started}, pictures)
+            pictures += panoptic_pictures(labelled, found[rows[0].name], rows[0], journal)
+        tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
+        seconds = {"this run": perf_counter() - started}
+        outputs.write(panoptic_json(rows, settings, PREDICTION), tables, settings, seconds, pictures)
     typer.echo(panoptic_markdown(rows))
 
 

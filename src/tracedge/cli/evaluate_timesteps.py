@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tracedge.atomic import atomic_path
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import JsonFile, Limit, Thresholds, provenance
@@ -38,10 +37,11 @@ def timesteps(
     from dataclasses import asdict
 
     from tracedge.datasets.layouts import provenance as data_provenance
-    from tracedge.evaluation.journal import journal_beside
+    from tracedge.evaluation.outputs import Outputs
     from tracedge.evaluation.timesteps import evaluate_timesteps, timesteps_markdown
     from tracedge.metrics.edges import EdgeProtocol
 
+    outputs = Outputs(json_file, None)
     chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
     opened = chosen.open(truth)
     dataset = opened.edges()
@@ -59,7 +59,7 @@ def timesteps(
     settings = provenance() | {"predictor": teacher.provenance, "data": data_provenance(opened)}
     counted = settings | {"truth": str(truth), "images": list(dataset.names), "protocol": vars(protocol)}
     with (
-        journal_beside(json_file, counted) as journal,
+        outputs.journal(counted) as journal,
         Progress(console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("sweeping", total=len(dataset))
@@ -71,8 +71,7 @@ def timesteps(
             journal=journal,
             truth=str(truth),
         )
-        if json_file is not None:
-            report = {"rows": [asdict(row) for row in rows], "provenance": settings}
-            with atomic_path(json_file) as temporary:
-                temporary.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        report = {"rows": [asdict(row) for row in rows], "provenance": settings}
+        text = json.dumps(report, indent=2, sort_keys=True) + "\n"
+        outputs.write(text, timesteps_markdown(rows), settings, {})
     typer.echo(f"{truth}, {len(dataset)} images, {thresholds} thresholds\n\n{timesteps_markdown(rows)}")

@@ -40,8 +40,9 @@ class Journal:
             if not empty:
                 self._entries[tuple(entry["key"])] = offset
             elif entry != first:
+                differing = ", ".join(_differing(entry["settings"], first["settings"]))
                 raise RunError(
-                    f"{path} is of an evaluation that was interrupted, and had other settings: "
+                    f"{path} is of an evaluation that was interrupted, and had other settings ({differing}): "
                     "finish that one, or remove the file."
                 )
             empty = False
@@ -137,6 +138,20 @@ def _read(line: bytes, path: Path, *, first: bool) -> dict[str, Any]:
     if not (fields == {"settings"} if first else fields == {"key", "counts"} and _is_key(entry["key"])):
         raise RunError(f"{path} is no journal of an evaluation: remove it, or choose another file for the report.")
     return dict(entry)
+
+
+def _differing(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """The settings that are not the same, each by its path in them, and with its values where these are short."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                yield from _differing(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+        return
+    plain = (str, int, float, bool, type(None))
+    both = (
+        f": {json.dumps(before)}, now {json.dumps(now)}" if isinstance(before, plain) and isinstance(now, plain) else ""
+    )
+    yield f"{name}{both}"
 
 
 def _is_key(value: object) -> bool:
