@@ -89,6 +89,14 @@ def test_the_file_of_the_image_processor_is_fetched_too(hub_of, qwen, tmp_path):
     assert load_vision("qwen2.5-vl-3b", device="cpu", local_files_only=True).pixels.mean == (0.1, 0.2, 0.3)
 
 
+@pytest.mark.parametrize("name, kind, px", [("dino-vitb8", "vit", 480), ("dinov3-vits16", "dinov3_vit", 768)])
+def test_a_name_is_seen_at_the_size_of_the_table_and_its_folder_at_that_of_its_config(hub_of, tmp_path, name, kind, px):
+    there = tiny_vision.save_tiny(kind, tmp_path / "there")
+    hub_of({VISION[name].hub_ids[0]: there})
+    assert load_vision(name, device="cpu").px == px
+    assert load_vision(there, device="cpu").px < 100
+
+
 def test_a_missing_shard_is_fetched_or_its_absence_said(hub_of, qwen):
     hub_of({QWEN: qwen})
     files = download(QWEN)

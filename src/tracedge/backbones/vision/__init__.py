@@ -22,10 +22,10 @@ _APACHE, _DINOV3, _CLIP = "apache-2.0", "dinov3-license", "not stated (code: mit
 _INSTEAD = "dinov2-base"
 
 VISION: dict[str, Model] = {
-    "dino-vitb8": Model("vit", 224, _APACHE, ("facebook/dino-vitb8",)),
-    "dino-vits8": Model("vit", 224, _APACHE, ("facebook/dino-vits8",)),
-    "dino-vitb16": Model("vit", 224, _APACHE, ("facebook/dino-vitb16",)),
-    "dino-vits16": Model("vit", 224, _APACHE, ("facebook/dino-vits16",)),
+    "dino-vitb8": Model("vit", 480, _APACHE, ("facebook/dino-vitb8",)),
+    "dino-vits8": Model("vit", 480, _APACHE, ("facebook/dino-vits8",)),
+    "dino-vitb16": Model("vit", 480, _APACHE, ("facebook/dino-vitb16",)),
+    "dino-vits16": Model("vit", 480, _APACHE, ("facebook/dino-vits16",)),
     "dinov2-small": Model("dinov2", 518, _APACHE, ("facebook/dinov2-small",)),
     "dinov2-base": Model("dinov2", 518, _APACHE, ("facebook/dinov2-base",)),
     "dinov2-large": Model("dinov2", 518, _APACHE, ("facebook/dinov2-large",)),
@@ -38,7 +38,7 @@ VISION: dict[str, Model] = {
     },
     **{
         f"dinov3-{size}": Model(
-            "dinov3_vit", 224, _DINOV3, (f"facebook/dinov3-{size}-pretrain-lvd1689m",), True, _INSTEAD
+            "dinov3_vit", 768, _DINOV3, (f"facebook/dinov3-{size}-pretrain-lvd1689m",), True, _INSTEAD
         )
         for size in ("vits16", "vitb16", "vitl16", "vith16plus", "vit7b16")
     },
@@ -49,8 +49,9 @@ VISION: dict[str, Model] = {
     "qwen2.5-vl-7b": Model("qwen2_5_vl", 1008, _APACHE, ("Qwen/Qwen2.5-VL-7B-Instruct",)),
     "qwen2.5-vl-72b": Model("qwen2_5_vl", 1008, "qwen", ("Qwen/Qwen2.5-VL-72B-Instruct",)),
 }
-"""Every name that `load_vision` takes; the family is the model_type of its config.json, px the long side it is seen at: the
-image_size of that config, which decides. Qwen2.5-VL's files have none, so for it the table decides, up to their max_pixels."""
+"""Every name that `load_vision` takes; the family is the model_type of its config.json, px the long side it is seen at: DINO's
+own attention maps are shown at 480, DINOv3's last stage of training was at up to 768; the others' image_size. A folder or another
+hub id is seen at the image_size of its config, Qwen2.5-VL's at 1008, up to their max_pixels."""
 
 
 def is_vision(name: str | Path) -> bool:

@@ -47,8 +47,8 @@ FAMILIES: dict[str, Family] = {
 class VisionTransformer:
     """A ViT as a `VisionSource` (see backbones/protocol.py): its tokens are CLS, registers, then the patches row by row.
 
-    patch: pixels of a token's side. prefix: how many tokens stand before the patches. px: the image_size of its config. pixels:
-    what it is given for a pixel.
+    patch: pixels of a token's side. prefix: how many tokens stand before the patches. px: of the table, or else the image_size of
+    its config. pixels: what it is given for a pixel.
     """
 
     def __init__(self, network: Any, family: Family, files: VisionFiles) -> None:
@@ -57,7 +57,7 @@ class VisionTransformer:
         self.network = network.eval().requires_grad_(False)
         self.patch = self.multiple_of = _side(network.config, "patch_size", files)
         self.prefix = 1 + getattr(network.config, "num_register_tokens", 0)
-        self.px = _side(network.config, "image_size", files)
+        self.px = files.px or _side(network.config, "image_size", files)
         self.device, self.dtype = network.device, network.dtype
         self.attention_blocks = tuple(family.blocks.format(i) for i in range(network.config.num_hidden_layers))
         self._family = family
