@@ -111,6 +111,14 @@ def test_a_model_that_is_gone_everywhere_says_so(hub_of):
     assert not isinstance(caught.value, GatedModelError)
 
 
+def test_of_a_network_error_the_cause_is_said_on_one_line(hub_of):
+    error = LocalEntryNotFoundError("a long\nstory")
+    error.__cause__ = OSError("no route to host\nsecond line")
+    hub_of({FLUX: error})
+    with pytest.raises(BackboneError, match=r"cannot be reached \(no route to host\)\. Run"):
+        load_backbone("flux-dev", device="cpu")
+
+
 @pytest.mark.parametrize("error", [OfflineModeIsEnabled("offline"), LocalEntryNotFoundError("no network")])
 def test_offline_and_not_in_the_cache_says_how_to_get_it(hub_of, error):
     hub_of({FLUX: error})

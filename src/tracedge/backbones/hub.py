@@ -245,7 +245,8 @@ def fetched(
             return None  # the hub answers 401 for what does not exist, so this comes before the codes
         if any(isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403) for cause in chain):
             raise _gated(name, model, hub_id) from error
-        raise absent(name, f"is not in the cache and the hub cannot be reached ({error})", model) from error
+        why = next(iter(str(chain[-1]).splitlines()), type(chain[-1]).__name__)
+        raise absent(name, f"is not in the cache and the hub cannot be reached ({why})", model) from error
 
 
 def _causes(error: BaseException | None) -> Iterable[BaseException]:
