@@ -12,12 +12,12 @@ COCO-20K is a list of ids of train2014, and not shipped here: give it as a file 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, edges_of_panoptic, read_panoptic
+from tracedge.datasets.coco_panoptic import categories_of, edges_of_panoptic, truth_of_panoptic
 from tracedge.datasets.samples import (
     EdgeSample,
     EdgeTruth,
@@ -30,6 +30,7 @@ from tracedge.datasets.samples import (
 from tracedge.datasets.selection import Selection, Wanted, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import CocoFile, CocoImage, read_coco, read_coco_images
+from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
 from tracedge.images import MAX_PIXELS
 
 SPLITS = ("val2017", "train2017", "val2014", "train2014")
@@ -76,11 +77,15 @@ class CocoDataset:
             DataError: an image without panoptic truth.
         """
 
-        def read(file: PanopticFile) -> EdgeTruth:
-            return edges_of_panoptic(file.read(), void_edges=void_edges, crowd_edges=crowd_edges)
+        def read(file: PanopticFile, image_id: int) -> EdgeTruth:
+            truth = truth_of_panoptic(file, image_id)
+            return edges_of_panoptic(truth, void_edges=void_edges, crowd_edges=crowd_edges)
 
         return Samples(
-            [EdgeSample(self.photos, name, partial(read, file), self.max_pixels) for name, file in self._panoptic()]
+            [
+                EdgeSample(self.photos, image.file_name, partial(read, file, image.id), self.max_pixels)
+                for image, file in self._panoptic()
+            ]
         )
 
     def instances(self) -> Samples[InstanceSample]:
@@ -106,27 +111,33 @@ class CocoDataset:
         Raises:
             DataError: an image without panoptic truth.
         """
-        found = list(self._panoptic())
+        found = self._panoptic()
         return PanopticSamples(
-            [PanopticSample(self.photos, name, file.read, self.max_pixels) for name, file in found],
+            [
+                PanopticSample(
+                    self.photos, image.file_name, partial(truth_of_panoptic, file, image.id), self.max_pixels
+                )
+                for image, file in found
+            ],
             categories_of(file for _, file in found),
             tuple(image.id for image in self.images),
         )
 
-    def _panoptic(self) -> Iterator[tuple[str, PanopticFile]]:
-        """The name of each photo with its panoptic truth; all of them are known to be there before the first is given."""
+    def _panoptic(self) -> list[tuple[CocoImage, PanopticFile]]:
+        """Each image with the file that has its panoptic truth; all of them, and their PNGs, are known to be there."""
         files: dict[int, PanopticFile] = {}
         wanted, looked_in = {image.id for image in self.images}, []
         for split in ("train2017", "val2017") if self.split.endswith("2014") else (self.split,):
             path = _panoptic_file(self.root, split)
             looked_in.append(path)
             if path.is_file() and not wanted <= files.keys():
-                files |= read_panoptic(path, _panoptic_folder(self.root, split), wanted, max_pixels=self.max_pixels)
+                folder = _panoptic_folder(self.root, split)
+                found = read_panoptic(path, folder=folder, only=wanted, max_pixels=self.max_pixels)
+                files |= dict.fromkeys(found.images, found)
         missing = [image.file_name for image in self.images if image.id not in files]
         refuse_missing(missing, len(self.images), "panoptic truth", looked_in)
-        pngs = [files[image.id].png for image in self.images]
-        refuse_absent(pngs, "PNG of panoptic ids")
-        return ((image.file_name, files[image.id]) for image in self.images)
+        refuse_absent([files[image.id].png(image.id) for image in self.images], "PNG of panoptic ids")
+        return [(image, files[image.id]) for image in self.images]
 
 
 def open_coco(

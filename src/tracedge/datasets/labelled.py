@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, read_panoptic
+from tracedge.datasets.coco_panoptic import categories_of, truth_of_panoptic
 from tracedge.datasets.folder import TruthFiles, folder_edges, photo_names, truth_files
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.datasets.samples import (
@@ -30,6 +30,7 @@ from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco import checked_file_name
 from tracedge.export.coco_reader import read_coco_images
 from tracedge.export.json_records import check_keys, list_of, read_json, whole
+from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
 from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.panoptic_map import VOID, PanopticMap
@@ -98,19 +99,19 @@ class LabelledFolder:
         path, folder = self.root / CATEGORIES, self.root / "panoptic"
         if not path.is_file() or not folder.is_dir():
             raise DataError(f"{self.root} has no panoptic segments: looked for {CATEGORIES} and panoptic/.")
-        numbers = {Path(image.file_name).stem: number for number, image in read_coco_images(path).items()}
+        images = read_coco_images(path, max_pixels=self.max_pixels)
+        numbers = {Path(image.file_name).stem: number for number, image in images.items()}
         stems = [Path(name).stem for name in self.names]
         wanted = {numbers[stem] for stem in stems if stem in numbers}
-        files = read_panoptic(path, folder, wanted, max_pixels=self.max_pixels)
-        missing = [stem for stem in stems if numbers.get(stem) not in files]
+        found = read_panoptic(path, folder=folder, only=wanted, max_pixels=self.max_pixels)
+        missing = [stem for stem in stems if numbers.get(stem) not in found.images]
         refuse_missing(missing, len(stems), "panoptic segments", [path])
-        known = [files[numbers[stem]] for stem in stems]
         folders = truth_files(self.root, self.names, "panoptic", self.max_pixels)
         samples = [
-            PanopticSample(self.root / "images", name, partial(_panoptic, file, of), self.max_pixels)
-            for name, file, of in zip(self.names, known, folders, strict=True)
+            PanopticSample(self.root / "images", name, partial(_panoptic, found, numbers[stem], of), self.max_pixels)
+            for name, stem, of in zip(self.names, stems, folders, strict=True)
         ]
-        return PanopticSamples(samples, categories_of(known))
+        return PanopticSamples(samples, categories_of([found]))
 
 
 def open_labelled(
@@ -147,9 +148,9 @@ def _instances(files: TruthFiles, known: Mapping[int, object] | None) -> Instanc
     return InstanceTruth(objects, tuple(known[label] for label in present), crowds)
 
 
-def _panoptic(file: PanopticFile, files: TruthFiles) -> PanopticTruth:
+def _panoptic(file: PanopticFile, image_id: int, files: TruthFiles) -> PanopticTruth:
     """The segments of what is not ignored; those that are ignored altogether are left out."""
-    truth = file.read()
+    truth = truth_of_panoptic(file, image_id)
     if files.ignore is None:
         return truth
     _, marked = files.read()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tracedge.categories import Category, by_id
-from tracedge.datasets.coco import number_of
+from tracedge.datasets.coco import number_of, refuse_absent
 from tracedge.errors import DataError
 from tracedge.evaluation.panoptic_sets import LabelledPanoptic, PanopticSet
 from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
@@ -47,8 +47,8 @@ def find_predictions(path: Path, labelled: PanopticSet, *, max_pixels: int = MAX
     A file that names no images or no categories is about those of the truth.
 
     Raises:
-        DataError: as `read_panoptic`; a category that the truth has not, or of another name or kind there; an image of another
-            name there; several images of one stem where stems tell them apart.
+        DataError: as `read_panoptic`; a PNG that is missing; a category that the truth has not, or of another name or kind
+            there; an image of another name there; several images of one stem where stems tell them apart.
     """
     found = read_panoptic(path, labelled.categories, max_pixels=max_pixels)
     known = by_id(labelled.categories)
@@ -70,6 +70,7 @@ def find_predictions(path: Path, labelled: PanopticSet, *, max_pixels: int = MAX
         elif number in found.images:
             _refuse_another(found, number, name)
             ids[name] = number
+    refuse_absent([found.png(number) for number in ids.values()], "PNG of panoptic ids")
     return PanopticPredictions(found, ids)
 
 
