@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from tracedge.datasets.coco_panoptic import categories_of, edges_of_panoptic, truth_of_panoptic
+from tracedge.datasets.places import first_folder
 from tracedge.datasets.samples import (
     EdgeSample,
     EdgeTruth,
@@ -157,10 +158,7 @@ def open_coco(
     """
     selection = selection or Selection()
     split = _checked_split(root, split)
-    photos = next((folder for folder in _photo_folders(root, split) if folder.is_dir()), None)
-    if photos is None:
-        places = " and ".join(map(str, _photo_folders(root, split)))
-        raise DataError(f"The photos of {split} are missing: looked for the folders {places}.")
+    photos = first_folder(_photo_folders(root, split), f"The photos of {split}")
     of_split = _annotations(root, split)
     source = next((path for path in of_split if path.is_file()), None)
     if source is None:
@@ -250,10 +248,7 @@ def _panoptic_file(root: Path, split: str) -> Path:
 
 def _panoptic_folder(root: Path, split: str) -> Path:
     places = [place / f"panoptic_{split}" for place in (root / "annotations", root)]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        raise DataError(f"The panoptic PNGs of {split} are missing: looked for {' and '.join(map(str, places))}.")
-    return found
+    return first_folder(places, f"The panoptic PNGs of {split}")
 
 
 def _photo_folders(root: Path, split: str) -> list[Path]:
