@@ -37,6 +37,7 @@ from tracedge.images import MAX_PIXELS
 SPLITS = ("val2017", "train2017", "val2014", "train2014")
 LOOKED_FOR = "COCO: annotations/instances_{train,val}{2014,2017}.json or annotations/panoptic_{train,val}2017.json"
 
+_DIGITS = 12  # of the number in a name of COCO's own
 _OWN_NAME = re.compile(r"(?:COCO_(?:train|val)2014_)?(\d{1,12})")
 
 
@@ -198,8 +199,12 @@ def instance_truth(file: CocoFile, image_id: int) -> InstanceTruth:
 
 
 def _number(wanted: Wanted) -> int | None:
-    """The image id that a line of a list names; COCO's own file names say it, whatever number stands beside them."""
-    named = number_of(wanted.stem)
+    """The image id that a line of a list names; COCO's own file names say it, whatever number stands beside them.
+
+    In a folder, a few digits are the name of a file as it may be in other folders, and no id.
+    """
+    short = "/" in wanted.name and len(wanted.stem) < _DIGITS
+    named = None if short else number_of(wanted.stem)
     return wanted.number if named is None else named
 
 
