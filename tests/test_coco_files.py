@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instance_masks import a_few, assert_equal, two
+from tracedge.datasets.layouts import open_dataset
+from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
 from tracedge.export.coco import write_coco, write_coco_results
-from tracedge.export.coco_reader import read_coco
+from tracedge.export.coco_reader import read_coco, read_coco_images
 from tracedge.export.json_records import MAX_JSON_BYTES
 from tracedge.export.rle import decode, encode
 from tracedge.instances import Instances
+from tracedge.proposals.from_files import find_masks
 
 # --- segmentations ----------------------------------------------------------------------------------------------------
 
@@ -267,6 +270,40 @@ def test_a_size_that_nothing_says_must_be_given(tmp_path):
     with pytest.raises(DataError, match="give image_hw"):
         found.instances(1)
     assert found.instances(1, (5, 8)).shape == (5, 8)
+
+
+@pytest.mark.parametrize("key", ["score", "segmentation", "image_id"])
+def test_a_result_that_lacks_something_is_named_with_its_file(tmp_path, key):
+    result = {"image_id": 1, "category_id": 1, "segmentation": encode(two().masks[0]), "score": 0.5}
+    results = written(
+        tmp_path, [result, {name: value for name, value in result.items() if name != key}], "results.json"
+    )
+    truth = written(tmp_path, content(), "truth.json")
+    said = rf"^{results} is not a list of COCO results: result 2 of the list has no {key}, expected"
+    for read in (lambda: read_coco(results, truth), lambda: find_masks(results, truth)):
+        with pytest.raises(DataError, match=said):
+            read()
+
+
+def test_a_list_of_results_is_no_truth_and_no_list_of_images(tmp_path):
+    results, said = (
+        written(tmp_path, [], "results.json"),
+        "it is a list, as COCO results are; a truth is an object with lists of",
+    )
+    for read in (
+        lambda: open_dataset(results),
+        lambda: open_dataset(written(tmp_path, content()), selection=Selection(ids=results)),
+        lambda: read_coco(written(tmp_path, [], "other.json"), results),
+        lambda: read_coco(results, only=[1]),
+    ):
+        with pytest.raises(DataError, match=rf"^{results} is not a COCO file( of instances)?: {said}"):
+            read()
+
+
+def test_a_file_that_is_missing_is_named_once(tmp_path):
+    with pytest.raises(DataError, match="cannot be read as JSON") as caught:
+        read_coco_images(tmp_path / "truth.json")
+    assert str(caught.value).count("truth.json") == 2  # in our sentence, and in the system's
 
 
 def test_a_result_without_a_score_or_with_a_damaged_mask_is_named(tmp_path):

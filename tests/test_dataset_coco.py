@@ -241,7 +241,7 @@ def test_a_map_that_is_not_what_its_records_say_is_refused(tmp_path):
         ),
         (
             lambda content: content["annotations"][0]["segments_info"][0].update(id=0),
-            "of image 1: a Segment needs a whole number from 1 as id",
+            "of image 1: a segment needs a whole number from 1 as id",
         ),
     ],
 )

@@ -154,7 +154,10 @@ def first(content):
         (lambda c: c["images"].append(c["images"][0]), "image id 5 comes twice"),
         (lambda c: c["images"][0].update(height=0), "image 5 is of height 0 and width 4"),
         (lambda c: c["images"][0].update(file_name="../a.jpg"), r"without '\.\.'"),
-        (lambda c: c["categories"].append(c["categories"][0]), "the category id 1 comes twice"),
+        (
+            lambda c: c["categories"].append(c["categories"][0]),
+            r"the category id 1 comes twice: 'cat' \(thing\), 'cat' \(thing\)",
+        ),
         (lambda c: c["categories"][0].pop("isthing"), "category 1 of the list has no isthing"),
         (lambda c: c["categories"][0].update(isthing=2), "has isthing 2, expected 0 or 1"),
         (
@@ -175,7 +178,7 @@ def first(content):
         ),
         (
             lambda c: first(c)["segments_info"][0].update(id=0),
-            "of image 5: a Segment needs a whole number from 1 as id, got 0",
+            "of image 5: a segment needs a whole number from 1 as id, got 0",
         ),
         (lambda c: first(c)["segments_info"][0].update(id=7), "image 5 has two segments of one id"),
         (lambda c: first(c)["segments_info"][0].update(id="7"), "a segment of image 5 has the id '7'"),

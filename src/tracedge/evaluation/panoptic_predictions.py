@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tracedge.categories import Category, by_id
+from tracedge.categories import by_id
 from tracedge.datasets.coco import number_of, refuse_absent
 from tracedge.errors import DataError
 from tracedge.evaluation.panoptic_sets import LabelledPanoptic, PanopticSet
@@ -54,9 +54,8 @@ def find_predictions(path: Path, labelled: PanopticSet, *, max_pixels: int = MAX
     known = by_id(labelled.categories)
     for category in found.categories:
         if (there := known.get(category.id)) != category:
-            said = _said(there) if there is not None else "unknown"
             raise DataError(
-                f"{found.path}: category {category.id} is {_said(category)}, but {said} in the truth; "
+                f"{found.path}: category {category.id} is {category}, but {there or 'unknown'} in the truth; "
                 "use the truth's categories, or leave them out."
             )
     by_stem = _by_stem(found)
@@ -87,7 +86,3 @@ def _refuse_another(found: PanopticFile, number: int, name: str) -> None:
     stems = [PurePosixPath(each).stem for each in (name, theirs)]
     if stems[0] != stems[1] and not all(number_of(stem) == number for stem in stems):
         raise DataError(f"image {number} is {theirs} in {found.path}, and {name} in the truth.")
-
-
-def _said(category: Category) -> str:
-    return f"{category.name!r} ({'thing' if category.isthing else 'stuff'})"

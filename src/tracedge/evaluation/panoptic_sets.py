@@ -87,9 +87,11 @@ def panoptic_set_of_file(
         max_pixels: the largest H * W accepted of a map.
 
     Raises:
-        DataError: no such file, one that is not as it should be, or a chosen image without PNG.
+        DataError: no such file, one that is not as it should be or has no annotations, or a chosen image without PNG.
     """
     found = read_panoptic(path, max_pixels=max_pixels)
+    if not found.images:
+        raise DataError(f"{found.path} has no annotations: those of a truth say which segments its images have.")
     chosen = choose_coco_ids(found.images, selection or Selection(), str(found.path))
     refuse_absent([found.png(number) for number in chosen], "PNG of panoptic ids")
     numbers: dict[str, int | None] = {found.images[number].file_name: number for number in chosen}
