@@ -74,7 +74,7 @@ def test_panoptic_segments_say_what_they_are(tmp_path):
     np.testing.assert_array_equal(truth.map.ids, segments())
     assert truth.map.ids.dtype == np.int32
     said = [(segment.id, segment.category_id, segment.isthing, segment.iscrowd) for segment in truth.map.segments]
-    assert said == [(2, 1, True, False), (5, 1, True, True), (70_000, 200, False, False)]
+    assert said == [(2, 1, True, False), (70_000, 200, False, False), (5, 1, True, True)]
     assert truth.categories == {1: Category(1, "person", True), 200: Category(200, "rug-merged", False)}
 
 
@@ -123,7 +123,7 @@ def test_what_is_found_in_one_file_of_2017_is_not_looked_for_in_the_other(tmp_pa
     root = coco_2014(tmp_path)
     (root / "annotations" / "panoptic_val2017.json").write_text("damaged")
     assert len(open_dataset(root, "val2014", chosen(tmp_path, "9", "42")).edges()) == 2
-    with pytest.raises(DataError, match=r"val2017\.json cannot be read as JSON"):
+    with pytest.raises(DataError, match=r"val2017\.json is no panoptic file: it cannot be read as JSON"):
         open_dataset(root, "val2014").edges()
 
 
@@ -196,7 +196,10 @@ def test_parts_that_are_missing_are_named(tmp_path):
     with pytest.raises(DataError, match=r"1 of 1 images have no PNG of panoptic ids: 000000000001.png"):
         dataset.edges()
     shutil.rmtree(root / "annotations" / "panoptic_val2017")
-    with pytest.raises(DataError, match="panoptic PNGs of val2017 are missing"):
+    with pytest.raises(
+        DataError,
+        match=r"panoptic PNGs of val2017 are missing: looked for the folders .*annotations/panoptic_val2017 and ",
+    ):
         dataset.edges()
 
 
@@ -205,10 +208,10 @@ def test_a_map_that_is_not_what_its_records_say_is_refused(tmp_path):
     png = root / "annotations" / "panoptic_val2017" / "000000000001.png"
     (sample,) = open_coco(root).edges()
     save(png, np.full((*HW, 3), (9, 0, 0), np.uint8))
-    with pytest.raises(DataError, match=r"000000000001.png: .* 9 in the map only"):
+    with pytest.raises(DataError, match=r"000000000001.png and panoptic_val2017.json disagree: .* 9 in the map only"):
         _ = sample.labels
     save(png, np.full((*HW, 3), (2, 0, 0), np.uint8))
-    with pytest.raises(DataError, match=r"5, 70000 among the segments only"):
+    with pytest.raises(DataError, match=r"70000, 5 among the segments only"):
         _ = sample.labels
     save(png, np.full(HW, 2, np.uint8))
     with pytest.raises(DataError, match="mode L, expected 8-bit RGB"):
@@ -222,15 +225,24 @@ def test_a_map_that_is_not_what_its_records_say_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda content: content.pop("categories"), "lists of annotations and categories"),
-        (lambda content: content.pop("annotations"), "lists of annotations and categories"),
-        (lambda content: content["categories"].append({"id": 1}), "a category has id, name and isthing"),
-        (lambda content: content["annotations"][0].pop("segments_info"), "image 1: segments_info is a list"),
+        (lambda content: content.pop("categories"), "expected an object with a list of categories"),
+        (lambda content: content.pop("annotations"), "expected an object with a list of annotations"),
+        (lambda content: content["categories"].append({"id": 1}), "category 3 of the list has no name"),
+        (
+            lambda content: content["annotations"][0].pop("segments_info"),
+            "annotation 1 of the list has no segments_info",
+        ),
         (lambda content: content["annotations"][0].update(file_name="../x.png"), "relative and without"),
         (lambda content: content["annotations"].append(content["annotations"][0]), "image 1 has two annotations"),
-        (lambda content: content["annotations"].append({}), "has an image_id"),
-        (lambda content: content["annotations"][0]["segments_info"][0].update(category_id=77), "a known category_id"),
-        (lambda content: content["annotations"][0]["segments_info"][0].update(id=0), r"a segment has id \(from 1\)"),
+        (lambda content: content["annotations"].append({}), "annotation 2 of the list has no image_id"),
+        (
+            lambda content: content["annotations"][0]["segments_info"][0].update(category_id=77),
+            "segment 2 of image 1 has the unknown category 77",
+        ),
+        (
+            lambda content: content["annotations"][0]["segments_info"][0].update(id=0),
+            "of image 1: a segment needs a whole number from 1 as id",
+        ),
     ],
 )
 def test_a_damaged_panoptic_file_is_refused_before_anything_is_read(tmp_path, change, sentence):
@@ -238,8 +250,9 @@ def test_a_damaged_panoptic_file_is_refused_before_anything_is_read(tmp_path, ch
     content = json.loads(path.read_text())
     change(content)
     save_json(path, content)
-    with pytest.raises(DataError, match=sentence):
-        open_coco(tmp_path).edges()
+    for read in (open_coco(tmp_path).edges, open_coco(tmp_path).panoptic):
+        with pytest.raises(DataError, match=rf"panoptic_val2017\.json is no panoptic file: .*{sentence}"):
+            read()
 
 
 def test_a_photo_of_2014_names_the_same_one_in_2017(tmp_path):

@@ -166,6 +166,39 @@ def test_a_truth_that_is_not_as_its_file_says_is_refused(truth):
         panoptic_set_of_file(truth)
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            lambda content: content.pop("annotations"),
+            "is no panoptic file: expected an object with a list of annotations",
+        ),
+        (lambda content: content["annotations"].clear(), "has no annotations: those of a truth say which segments"),
+        (
+            lambda content: content.update(annotations={}),
+            "is no panoptic file: expected an object with a list of annotations",
+        ),
+    ],
+)
+def test_a_truth_without_annotations_is_named(truth, changed, sentence):
+    content = json.loads(truth.read_text())
+    changed(content)
+    truth.write_text(json.dumps(content))
+    for path in (truth, truth.parent):
+        with pytest.raises(DataError, match=rf"panoptic\.json {sentence}"):
+            raise run("--truth", path, "--pred", truth).exception
+
+
+def test_a_prediction_without_its_png_is_refused_before_any_map_is_read(truth, tmp_path):
+    labelled, pred = panoptic_set_of_file(truth), file(tmp_path / "pred", SCENE, OTHER)
+    (pred.parent / "panoptic" / "1.png").unlink()
+    (pred.parent / "panoptic" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(
+        DataError, match=r"1 of 2 images have no PNG of panoptic ids: 1\.png is the first; looked in .*pred"
+    ):
+        find_predictions(pred, labelled)
+
+
 def test_any_function_of_an_image_can_be_scored(truth):
     done = []
     (row,) = evaluate_panoptic(

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
@@ -78,6 +79,45 @@ def test_polygons_that_leave_the_image_are_cut_off_as_pycocotools_does(seed):
     polygons = [corners.ravel().tolist()]
     expected = reference.decode(reference.merge(reference.frPyObjects(polygons, height, width)))
     np.testing.assert_array_equal(decode(polygons, (height, width)), expected.astype(bool))
+
+
+def filled_by_pycocotools(polygons, height, width):
+    return reference.decode(reference.merge(reference.frPyObjects(polygons, height, width))).astype(bool)
+
+
+@numpy_of_pycocotools
+@a_few
+@given(st.integers(0, 2**32), st.sampled_from([(0, 1), (0, -1), (1, 1), (1, -1)]), st.integers(0, 2))
+def test_a_polygon_wholly_outside_its_image_covers_nothing_as_in_pycocotools(seed, side, digits):
+    generator = np.random.default_rng(seed)
+    hw = generator.integers(3, 30, 2)
+    corners = ((generator.random((int(generator.integers(3, 8)), 2)) * 4 - 1.5) * hw[::-1]).round(digits)
+    axis, way = side
+    beyond = generator.random() * 50
+    corners[:, axis] += (
+        (hw[1 - axis] + 1 + beyond - corners[:, axis].min()) if way > 0 else -1 - beyond - corners[:, axis].max()
+    )
+    outside, inside = corners.ravel().tolist(), [0, 0, 2, 0, 2, 2]
+    for polygons in ([outside], [outside, inside], [inside, outside]):
+        np.testing.assert_array_equal(decode(polygons, tuple(hw.tolist())), filled_by_pycocotools(polygons, *hw))
+    assert not decode([outside], tuple(hw.tolist())).any()
+
+
+@numpy_of_pycocotools
+@a_few
+@given(st.integers(0, 2**32), st.integers(0, 2))
+def test_two_corners_cover_nothing_as_in_pycocotools_and_are_no_box(seed, digits):
+    generator = np.random.default_rng(seed)
+    height, width = (int(side) for side in generator.integers(3, 30, 2))
+    first, second = (
+        (generator.random((count, 2)) * (width, height)).round(digits).ravel().tolist() for count in (5, 2)
+    )
+    expected = filled_by_pycocotools([first, second], height, width)
+    np.testing.assert_array_equal(decode([first, second], (height, width)), expected)
+    with pytest.raises(TypeError):  # pycocotools takes them for boxes, where they come first, and stops
+        filled_by_pycocotools([second, first], height, width)
+    np.testing.assert_array_equal(decode([second, first], (height, width)), expected)
+    np.testing.assert_array_equal(decode([second, [1, 1], []], (height, width)), np.zeros((height, width), bool))
 
 
 @pytest.mark.parametrize("mask", [np.zeros((2, 3)), np.zeros((1, 2, 3), bool), np.zeros((0, 3), bool), [[True]]])

@@ -1,6 +1,7 @@
 """A labelled folder's objects: each mask is decoded once, and instances.json says the class of every one of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from dataset_roots import coco_2017, save, save_json
 from tracedge.datasets.layouts import open_dataset
 from tracedge.datasets.selection import read_ids
 from tracedge.errors import DataError
+from tracedge.evaluation.edges import true_boundaries
 from tracedge.export import coco_reader
 
 LABELS = np.array([[0, 4, 4, 0], [0, 2, 4, 0], [9, 9, 0, 0]], np.uint8)
@@ -84,6 +86,64 @@ def test_a_truth_that_is_too_large_is_refused_before_it_is_decoded(folder):
     save(folder / "ignore" / "a.png", np.zeros((3, 3), bool))
     with pytest.raises(DataError, match=r"ignore/a\.png .*more than the limit of 5"):
         _ = next(iter(open_dataset(folder, max_pixels=5).instances())).truth
+
+
+def crowded(root: Path) -> Path:
+    """A labelled folder that is the image 7 of a COCO root: void, a thing, stuff and a crowd side by side."""
+    coco = coco_2017(root / "coco", [7])
+    (root / "set").mkdir()
+    (coco / "val2017").rename(root / "set" / "images")
+    (coco / "annotations" / "panoptic_val2017").rename(root / "set" / "panoptic")
+    (coco / "annotations" / "panoptic_val2017.json").rename(root / "set" / "panoptic.json")
+    return root / "set"
+
+
+def edges_of(root: Path):
+    (sample,) = open_dataset(root).edges()
+    return np.flatnonzero(true_boundaries(sample).all(axis=0)).tolist(), sample.ignore, sample.fingerprint
+
+
+def test_nothing_is_known_of_edges_in_the_crowds_of_panoptic_json_as_in_coco(tmp_path):
+    root = crowded(tmp_path / "one")
+    columns, ignore, fingerprint = edges_of(root)
+    assert columns == [3] and np.flatnonzero(ignore.all(axis=0)).tolist() == [0, 7]
+    (sample,) = open_dataset(coco_2017(tmp_path / "two", [7])).edges()
+    assert fingerprint == sample.fingerprint
+    (root / "panoptic.json").unlink()  # nothing says any more that the last column is a crowd
+    columns, ignore, _ = edges_of(root)
+    assert columns == [3, 6] and np.flatnonzero(ignore.all(axis=0)).tolist() == [0]
+
+
+def test_what_a_folder_ignores_is_ignored_beside_its_crowds(tmp_path):
+    root, marked = crowded(tmp_path), np.zeros((6, 8), np.uint8)
+    marked[:, 3] = 1
+    save(root / "ignore" / "000000000007.png", marked)
+    assert np.flatnonzero(edges_of(root)[1].all(axis=0)).tolist() == [0, 3, 7]
+
+
+def test_a_photo_that_panoptic_json_lacks_is_named_for_edges_too(tmp_path):
+    root = crowded(tmp_path)
+    for folder in ("images", "panoptic"):
+        (of,) = (root / folder).iterdir()
+        shutil.copy(of, of.with_stem("8"))
+    with pytest.raises(
+        DataError, match=r"1 of 2 images have no panoptic segments: 8 is the first; looked in .*panoptic\.json"
+    ):
+        open_dataset(root).edges()
+
+
+def test_photos_in_subfolders_are_not_walked_and_that_is_said(folder):
+    (folder / "images" / "below").mkdir()
+    (folder / "images" / "a.png").rename(folder / "images" / "below" / "a.png")
+    with pytest.raises(
+        DataError, match=r"images has photos in subfolders only \(below/ is the first\), and subfolders are not walked"
+    ):
+        open_dataset(folder)
+    (folder / "images" / "below" / "a.png").unlink()
+    with pytest.raises(DataError, match="No image in"):
+        open_dataset(folder)
+    save(folder / "images" / "a.png", np.full((*LABELS.shape, 3), 90, np.uint8))
+    assert open_dataset(folder).names == ("a.png",)
 
 
 def test_results_with_a_byte_order_mark_are_results(tmp_path):

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from dataset_roots import bsds, coco_2014, coco_2017, save, save_json, save_photo, segments, voc, voc_objects
+from dataset_roots import (
+    bsds,
+    coco_2014,
+    coco_2017,
+    coco_in_folders,
+    image,
+    save,
+    save_json,
+    save_photo,
+    segments,
+    voc,
+    voc_objects,
+)
 from instance_masks import a_few
 from tracedge.cli import app
 from tracedge.datasets.layouts import open_dataset, provenance
@@ -159,7 +171,7 @@ def test_ids_come_before_the_sample_and_the_limit_last(tmp_path):
 def test_lists_of_ids_are_read_and_refused(tmp_path):
     path = tmp_path / "ids.txt"
     path.write_text("# of ours\n 7 \n\nval/a.b.JPG\nb.v2\n7\n")
-    assert read_ids(path) == [Wanted("7"), Wanted("a.b"), Wanted("b.v2")]
+    assert read_ids(path) == [Wanted("7", 7), Wanted("val/a.b"), Wanted("b.v2")]
     for content in ("", "# nothing\n"):
         path.write_text(content)
         with pytest.raises(DataError, match="names no image"):
@@ -171,9 +183,61 @@ def test_lists_of_ids_are_read_and_refused(tmp_path):
         read_ids(tmp_path / "nowhere.txt")
 
 
-def test_paths_of_any_system_and_the_files_of_bsds_are_stems(tmp_path):
-    (tmp_path / "ids.txt").write_text("val\\a.jpg\ntest/b.mat\n")
-    assert read_ids(tmp_path / "ids.txt") == [Wanted("a"), Wanted("b")]
+def test_paths_of_any_system_and_the_files_of_bsds_are_names(tmp_path):
+    (tmp_path / "ids.txt").write_text("val\\a.jpg\ntest/b.mat\n./c.png\n")
+    assert read_ids(tmp_path / "ids.txt") == [Wanted("val/a"), Wanted("test/b"), Wanted("c")]
+    assert [wanted.stem for wanted in read_ids(tmp_path / "ids.txt")] == ["a", "b", "c"]
+
+
+def chosen_of(tmp_path, images, *lines):
+    (tmp_path / "ids.txt").write_text("\n".join(lines))
+    return Selection(tmp_path / "ids.txt").choose(dict.fromkeys(images), "photos")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("a/1.jpg", "a/1"),
+        ("b/1", "b/1"),
+        ("2.png", "a/2"),
+        ("2", "a/2"),
+        ("train/b/1.jpg", "b/1"),
+        ("c/d/3.jpg", "c/d/3"),
+        ("d/3.jpg", "c/d/3"),
+        ("4", "4"),
+        ("sub/4.jpg", "4"),
+    ],
+)
+def test_a_list_names_images_with_their_folders_or_without(tmp_path, line, name):
+    assert chosen_of(tmp_path, ["a/1", "b/1", "a/2", "c/d/3", "4", "e/4"], line) == [name]
+
+
+@pytest.mark.parametrize("line", ["c/1.jpg", "ba/1", "1/a", "b"])
+def test_another_folder_is_another_image(tmp_path, line):
+    with pytest.raises(DataError, match=r"names 1 images that are not among the 2 of photos: "):
+        chosen_of(tmp_path, ["a/1", "b/1"], line)
+
+
+def test_a_name_of_several_images_is_refused_and_they_are_named(tmp_path):
+    said = re.escape(
+        "names 1, but 4 of the 5 images of photos are called so (a/1, b/1, c/1, ...): give their folders too."
+    )
+    with pytest.raises(DataError, match=said):
+        chosen_of(tmp_path, ["a/1", "b/1", "c/1", "d/1", "2"], "2", "1.jpg")
+
+
+def test_ids_and_names_of_a_coco_root_whose_photos_lie_in_folders(tmp_path):
+    root = coco_in_folders(tmp_path)
+    (tmp_path / "ids.txt").write_text(
+        "3\nb/1.jpg\n1\n"
+    )  # a number and nothing else is an id, though four files are called so
+    assert open_dataset(root, selection=Selection(tmp_path / "ids.txt")).names == ("a/1.jpg", "b/1.jpg", "c/1.jpg")
+    save_json(tmp_path / "ids.json", {"images": [image(2, "b/1.jpg"), image(4, "elsewhere/7.jpg")]})
+    assert open_dataset(root, selection=Selection(tmp_path / "ids.json")).names == ("b/1.jpg", "d/1.jpg")
+    for line, said in (("x/1.jpg", "not among the 4 of val2017"), ("1.jpg", "4 of the 4 images of val2017")):
+        (tmp_path / "ids.txt").write_text(line)
+        with pytest.raises(DataError, match=said):
+            open_dataset(root, selection=Selection(tmp_path / "ids.txt"))
 
 
 def test_ids_that_are_not_there_are_counted_and_three_of_them_named(tmp_path):

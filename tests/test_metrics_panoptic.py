@@ -293,9 +293,9 @@ def test_what_does_not_fit_together_is_refused():
     scores = PanopticScores(CATEGORIES)
     with pytest.raises(DataError, match=r"the truth is \(1, 2\) and the prediction \(1, 3\) \(rows, columns\)"):
         scores.update(panoptic([[1, 1, 1]], {1: CAT}), cat)
-    with pytest.raises(DataError, match=r"the segment 1 has category 17 \(thing: True\), which is not among"):
+    with pytest.raises(DataError, match="the segment 1 is a thing of category 17, which is not among"):
         scores.update(PanopticMap(np.array([[1, 1]]), (Segment(1, 17, True),)), cat)
-    with pytest.raises(DataError, match=r"the segment 1 has category 187 \(thing: True\), which is thing: False"):
+    with pytest.raises(DataError, match=r"the segment 1 is a thing of category 187, which is 'sky' \(stuff\)"):
         scores.update(cat, PanopticMap(np.array([[1, 1]]), (Segment(1, 187, True),)))
     assert scores.images == 0
     with pytest.raises(SettingsError, match="things as one class or not"):

@@ -154,7 +154,10 @@ def first(content):
         (lambda c: c["images"].append(c["images"][0]), "image id 5 comes twice"),
         (lambda c: c["images"][0].update(height=0), "image 5 is of height 0 and width 4"),
         (lambda c: c["images"][0].update(file_name="../a.jpg"), r"without '\.\.'"),
-        (lambda c: c["categories"].append(c["categories"][0]), "the category id 1 comes twice"),
+        (
+            lambda c: c["categories"].append(c["categories"][0]),
+            r"the category id 1 comes twice: 'cat' \(thing\), 'cat' \(thing\)",
+        ),
         (lambda c: c["categories"][0].pop("isthing"), "category 1 of the list has no isthing"),
         (lambda c: c["categories"][0].update(isthing=2), "has isthing 2, expected 0 or 1"),
         (
@@ -165,7 +168,8 @@ def first(content):
         (lambda c: first(c).update(image_id=9), "annotation 1 of the list is of image 9, which is not among the 2"),
         (lambda c: first(c).update(file_name="/a.png"), r"relative and without '\.\.', got '/a\.png'"),
         (lambda c: first(c).update(file_name="sub/../../a.png"), r"without '\.\.'"),
-        (lambda c: first(c).update(file_name="c.png"), r"c\.png, of image 5, is missing"),
+        (lambda c: c["annotations"].append(3), "annotation 3 of the list is int, expected an object"),
+        (lambda c: c["annotations"].append({}), "annotation 3 of the list has no image_id"),
         (lambda c: first(c).pop("segments_info"), "annotation 1 of the list has no segments_info"),
         (lambda c: first(c).update(segments_info={}), "a list of segments_info"),
         (
@@ -174,7 +178,7 @@ def first(content):
         ),
         (
             lambda c: first(c)["segments_info"][0].update(id=0),
-            "of image 5: a Segment needs a whole number from 1 as id, got 0",
+            "of image 5: a segment needs a whole number from 1 as id, got 0",
         ),
         (lambda c: first(c)["segments_info"][0].update(id=7), "image 5 has two segments of one id"),
         (lambda c: first(c)["segments_info"][0].update(id="7"), "a segment of image 5 has the id '7'"),
@@ -229,6 +233,30 @@ def test_areas_of_the_file_are_not_believed_and_images_without_annotation_are_le
     assert_equal(found.read(5), one())
 
 
+def test_of_a_part_of_a_file_nothing_else_is_looked_at(tmp_path):
+    def changed(content):
+        content["annotations"][1].update(segments_info="damaged", file_name="../b.png")
+        content["annotations"].append(content["annotations"][1])
+
+    path = written(tmp_path, changed)
+    (tmp_path / "panoptic").rename(tmp_path / "elsewhere")
+    found = read_panoptic(path, folder=tmp_path / "elsewhere", only=[5, 77])
+    assert (list(found.images), dict(found.settings), found.categories) == ([5], {"px": 512}, CATEGORIES)
+    assert_equal(found.read(5), one())
+    with pytest.raises(DataError, match="has no image 8; it has 1"):
+        found.read(8)
+    with pytest.raises(DataError, match="is relative and without"):
+        read_panoptic(path, only=[8])
+
+
+def test_a_list_of_results_is_told_from_a_panoptic_file(tmp_path):
+    (tmp_path / "panoptic.json").write_text("[]")
+    with pytest.raises(
+        DataError, match=r"panoptic\.json is no panoptic file: it is a list, as COCO results are; a truth"
+    ):
+        read_panoptic(tmp_path)
+
+
 def test_a_prediction_may_leave_images_and_categories_to_its_truth(tmp_path):
     def bare(content):
         for name in ("images", "categories", "info"):
@@ -237,6 +265,8 @@ def test_a_prediction_may_leave_images_and_categories_to_its_truth(tmp_path):
     path = written(tmp_path, bare)
     with pytest.raises(DataError, match="a list of categories"):
         read_panoptic(path)
+    with pytest.raises(DataError, match="a list of images"):
+        read_panoptic(written(tmp_path / "other", lambda content: content.update(images={})), CATEGORIES)
     found = read_panoptic(path, CATEGORIES)
     assert_equal(found.read(5), one())
     assert {number: image.file_name for number, image in found.images.items()} == {5: "a.png", 8: "sub/b.png"}

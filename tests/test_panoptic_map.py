@@ -133,5 +133,5 @@ def test_coco_has_80_things_and_53_stuff_and_voc_20_things_and_the_background():
     assert not {12, 26, 91, 183} & set(known)
     assert max(one.id for one in COCO_PANOPTIC if one.isthing) < min(one.id for one in COCO_PANOPTIC if not one.isthing)
     assert by_id(VOC_PANOPTIC)[0] == Category(0, "background", False)
-    with pytest.raises(DataError, match="the category id 1 comes twice: person, aeroplane"):
+    with pytest.raises(DataError, match=r"the category id 1 comes twice: 'person' \(thing\), 'aeroplane' \(thing\)"):
         by_id([COCO_PANOPTIC[0], VOC_PANOPTIC[1]])

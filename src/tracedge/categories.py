@@ -11,11 +11,19 @@ from tracedge.errors import DataError
 
 @dataclass(frozen=True)
 class Category:
-    """One class of segments: a number, a name, and whether its segments are things (one object each) or stuff."""
+    """One class of segments: a number, a name, and whether its segments are things (one object each) or stuff.
+
+    >>> str(Category(187, "sky-other-merged", isthing=False))
+    "'sky-other-merged' (stuff)"
+    """
 
     id: int
     name: str
     isthing: bool
+
+    def __str__(self) -> str:
+        """As a sentence names it."""
+        return f"{self.name!r} ({'thing' if self.isthing else 'stuff'})"
 
 
 def _table(text: str, isthing: bool) -> tuple[Category, ...]:
@@ -61,12 +69,12 @@ def by_id(categories: Iterable[Category]) -> dict[int, Category]:
     Raises:
         DataError: an id that comes twice.
 
-    >>> by_id(COCO_PANOPTIC)[187]
-    Category(id=187, name='sky-other-merged', isthing=False)
+    >>> by_id(COCO_PANOPTIC)[187].name
+    'sky-other-merged'
     """
     found: dict[int, Category] = {}
     for category in categories:
         if category.id in found:
-            raise DataError(f"the category id {category.id} comes twice: {found[category.id].name}, {category.name}.")
+            raise DataError(f"the category id {category.id} comes twice: {found[category.id]}, {category}.")
         found[category.id] = category
     return found

@@ -50,13 +50,13 @@ class Segment:
             if name == "area" and value is None:
                 continue
             if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-                raise DataError(f"a Segment needs a whole number from {least} as {name}, got {value!r:.60}.")
+                raise DataError(f"a segment needs a whole number from {least} as {name}, got {value!r:.60}.")
             object.__setattr__(self, name, int(value))
         if self.id > MAX_ID:
-            raise DataError(f"a Segment needs an id up to {MAX_ID}, which a colour can hold, got {self.id}.")
+            raise DataError(f"a segment needs an id up to {MAX_ID}, which a colour can hold, got {self.id}.")
         for name in ("isthing", "iscrowd"):
             if not isinstance(getattr(self, name), bool | np.bool_):
-                raise DataError(f"a Segment needs True or False as {name}, got {getattr(self, name)!r:.60}.")
+                raise DataError(f"a segment needs True or False as {name}, got {getattr(self, name)!r:.60}.")
             object.__setattr__(self, name, bool(getattr(self, name)))
         object.__setattr__(self, "score", _checked_score(self.score))
 
@@ -152,13 +152,13 @@ class PanopticMap:
         known = [segment.id for segment in self.segments]
         if len(set(known)) < len(known):
             twice = next(number for number in known if known.count(number) > 1)
-            raise DataError(f"a PanopticMap needs each id once among its segments, got {twice} twice.")
+            raise DataError(f"a panoptic map needs each id once among its segments, got {twice} twice.")
         seen = np.bincount(places.ravel(), minlength=len(known) + 1)[1:] > 0
         unseen = [number for number, there in zip(known, seen.tolist(), strict=True) if not there]
         unnamed = np.unique(self.ids[(places == 0) & (self.ids != VOID)]).tolist()
         if unseen or unnamed:
             raise DataError(
-                "a PanopticMap needs one segment for each id of the map but 0, got "
+                "a panoptic map needs one segment for each id of the map but 0, got "
                 f"{_listed(unnamed)} in the map only and {_listed(unseen)} among the segments only."
             )
 
@@ -178,11 +178,11 @@ def ids_from_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
 def _checked_ids(ids: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
     if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu" or ids.ndim != 2 or ids.size == 0:
         raise DataError(
-            f"a PanopticMap needs ids as an integer array (H, W) with at least one pixel, got {_kind_of(ids)}."
+            f"a panoptic map needs ids as an integer array (H, W) with at least one pixel, got {_kind_of(ids)}."
         )
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or high > MAX_ID:
-        raise DataError(f"a PanopticMap needs ids in 0..{MAX_ID}, got {low}..{high}.")
+        raise DataError(f"a panoptic map needs ids in 0..{MAX_ID}, got {low}..{high}.")
     own = ids.astype(np.int32)
     own.flags.writeable = False
     return own
@@ -191,7 +191,7 @@ def _checked_ids(ids: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
 def _checked_segments(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     own = tuple(segments)
     if not all(isinstance(segment, Segment) for segment in own):
-        raise DataError(f"a PanopticMap needs a tuple of Segment, got {sorted({type(one).__name__ for one in own})}.")
+        raise DataError(f"a panoptic map needs a tuple of Segment, got {sorted({type(one).__name__ for one in own})}.")
     return own
 
 
@@ -200,7 +200,7 @@ def _checked_score(score: object) -> float | None:
         return None
     number = isinstance(score, int | float | np.integer | np.floating) and not isinstance(score, bool)
     if not (number and 0 <= float(score) <= 1):  # type: ignore[arg-type]  # a nan fails too
-        raise DataError(f"a Segment needs a score in [0, 1] or None, got {score!r:.60}.")
+        raise DataError(f"a segment needs a score in [0, 1] or None, got {score!r:.60}.")
     return float(score)  # type: ignore[arg-type]
 
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tracedge.datasets.places import first_folder, root_of
 from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, PanopticSamples, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
 from tracedge.errors import DataError, SettingsError
@@ -114,9 +115,7 @@ def open_bsds(
         raise DataError(f"{path} is not as BSDS is unpacked: looked for {LOOKED_FOR}.")
     if split not in SPLITS:
         raise SettingsError(f"BSDS has the splits {', '.join(SPLITS)}; got {split!r}.")
-    folder = root / "images" / split
-    if not folder.is_dir():
-        raise DataError(f"The photos of {split} are missing: looked for the folder {folder}.")
+    folder = first_folder([root / "images" / split], f"The photos of {split}")
     photos = {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES}
     if not photos:
         raise DataError(f"No image in {folder}: looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
@@ -128,8 +127,7 @@ def open_bsds(
 
 def find_bsds(path: Path) -> Path | None:
     """The folder with images/ and groundTruth/: this one, or one below it; None if there is none."""
-    places = [path, *(path / below for below in ("data", "BSDS500/data", "BSR/BSDS500/data"))]
-    return next((place for place in places if all((place / name).is_dir() for name in ("images", "groundTruth"))), None)
+    return root_of(path, ("data", "BSDS500/data", "BSR/BSDS500/data"), ("images", "groundTruth"))
 
 
 def read_boundaries(path: Path) -> NDArray[np.bool_]:

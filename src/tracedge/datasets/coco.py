@@ -12,12 +12,13 @@ COCO-20K is a list of ids of train2014, and not shipped here: give it as a file 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, edges_of_panoptic, read_panoptic
+from tracedge.datasets.coco_panoptic import categories_of, edges_of_panoptic, truth_of_panoptic
+from tracedge.datasets.places import first_folder
 from tracedge.datasets.samples import (
     EdgeSample,
     EdgeTruth,
@@ -30,11 +31,13 @@ from tracedge.datasets.samples import (
 from tracedge.datasets.selection import Selection, Wanted, refuse_missing
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco_reader import CocoFile, CocoImage, read_coco, read_coco_images
+from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
 from tracedge.images import MAX_PIXELS
 
 SPLITS = ("val2017", "train2017", "val2014", "train2014")
 LOOKED_FOR = "COCO: annotations/instances_{train,val}{2014,2017}.json or annotations/panoptic_{train,val}2017.json"
 
+_DIGITS = 12  # of the number in a name of COCO's own
 _OWN_NAME = re.compile(r"(?:COCO_(?:train|val)2014_)?(\d{1,12})")
 
 
@@ -76,11 +79,15 @@ class CocoDataset:
             DataError: an image without panoptic truth.
         """
 
-        def read(file: PanopticFile) -> EdgeTruth:
-            return edges_of_panoptic(file.read(), void_edges=void_edges, crowd_edges=crowd_edges)
+        def read(file: PanopticFile, image_id: int) -> EdgeTruth:
+            truth = truth_of_panoptic(file, image_id)
+            return edges_of_panoptic(truth, void_edges=void_edges, crowd_edges=crowd_edges)
 
         return Samples(
-            [EdgeSample(self.photos, name, partial(read, file), self.max_pixels) for name, file in self._panoptic()]
+            [
+                EdgeSample(self.photos, image.file_name, partial(read, file, image.id), self.max_pixels)
+                for image, file in self._panoptic()
+            ]
         )
 
     def instances(self) -> Samples[InstanceSample]:
@@ -106,27 +113,33 @@ class CocoDataset:
         Raises:
             DataError: an image without panoptic truth.
         """
-        found = list(self._panoptic())
+        found = self._panoptic()
         return PanopticSamples(
-            [PanopticSample(self.photos, name, file.read, self.max_pixels) for name, file in found],
+            [
+                PanopticSample(
+                    self.photos, image.file_name, partial(truth_of_panoptic, file, image.id), self.max_pixels
+                )
+                for image, file in found
+            ],
             categories_of(file for _, file in found),
             tuple(image.id for image in self.images),
         )
 
-    def _panoptic(self) -> Iterator[tuple[str, PanopticFile]]:
-        """The name of each photo with its panoptic truth; all of them are known to be there before the first is given."""
+    def _panoptic(self) -> list[tuple[CocoImage, PanopticFile]]:
+        """Each image with the file that has its panoptic truth; all of them, and their PNGs, are known to be there."""
         files: dict[int, PanopticFile] = {}
         wanted, looked_in = {image.id for image in self.images}, []
         for split in ("train2017", "val2017") if self.split.endswith("2014") else (self.split,):
             path = _panoptic_file(self.root, split)
             looked_in.append(path)
             if path.is_file() and not wanted <= files.keys():
-                files |= read_panoptic(path, _panoptic_folder(self.root, split), wanted, max_pixels=self.max_pixels)
+                folder = _panoptic_folder(self.root, split)
+                found = read_panoptic(path, folder=folder, only=wanted, max_pixels=self.max_pixels)
+                files |= dict.fromkeys(found.images, found)
         missing = [image.file_name for image in self.images if image.id not in files]
         refuse_missing(missing, len(self.images), "panoptic truth", looked_in)
-        pngs = [files[image.id].png for image in self.images]
-        refuse_absent(pngs, "PNG of panoptic ids")
-        return ((image.file_name, files[image.id]) for image in self.images)
+        refuse_absent([files[image.id].png(image.id) for image in self.images], "PNG of panoptic ids")
+        return [(image, files[image.id]) for image in self.images]
 
 
 def open_coco(
@@ -146,10 +159,7 @@ def open_coco(
     """
     selection = selection or Selection()
     split = _checked_split(root, split)
-    photos = next((folder for folder in _photo_folders(root, split) if folder.is_dir()), None)
-    if photos is None:
-        places = " and ".join(map(str, _photo_folders(root, split)))
-        raise DataError(f"The photos of {split} are missing: looked for the folders {places}.")
+    photos = first_folder(_photo_folders(root, split), f"The photos of {split}")
     of_split = _annotations(root, split)
     source = next((path for path in of_split if path.is_file()), None)
     if source is None:
@@ -189,8 +199,12 @@ def instance_truth(file: CocoFile, image_id: int) -> InstanceTruth:
 
 
 def _number(wanted: Wanted) -> int | None:
-    """The image id that a line of a list names; COCO's own file names say it, whatever number stands beside them."""
-    named = number_of(wanted.stem)
+    """The image id that a line of a list names; COCO's own file names say it, whatever number stands beside them.
+
+    In a folder, a few digits are the name of a file as it may be in other folders, and no id.
+    """
+    short = "/" in wanted.name and len(wanted.stem) < _DIGITS
+    named = None if short else number_of(wanted.stem)
     return wanted.number if named is None else named
 
 
@@ -239,10 +253,7 @@ def _panoptic_file(root: Path, split: str) -> Path:
 
 def _panoptic_folder(root: Path, split: str) -> Path:
     places = [place / f"panoptic_{split}" for place in (root / "annotations", root)]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None:
-        raise DataError(f"The panoptic PNGs of {split} are missing: looked for {' and '.join(map(str, places))}.")
-    return found
+    return first_folder(places, f"The panoptic PNGs of {split}")
 
 
 def _photo_folders(root: Path, split: str) -> list[Path]:

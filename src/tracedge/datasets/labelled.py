@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tracedge.datasets.coco_panoptic import PanopticFile, categories_of, read_panoptic
+from tracedge.datasets.coco_panoptic import categories_of, edges_of_panoptic, truth_of_panoptic
 from tracedge.datasets.folder import TruthFiles, folder_edges, photo_names, truth_files
 from tracedge.datasets.panoptic_truth import PanopticTruth
 from tracedge.datasets.samples import (
     EdgeSample,
+    EdgeTruth,
     InstanceSample,
     InstanceTruth,
     PanopticSample,
@@ -30,7 +31,8 @@ from tracedge.errors import DataError, SettingsError
 from tracedge.export.coco import checked_file_name
 from tracedge.export.coco_reader import read_coco_images
 from tracedge.export.json_records import check_keys, list_of, read_json, whole
-from tracedge.images import MAX_PIXELS
+from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
+from tracedge.images import IMAGE_SUFFIXES, MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.panoptic_map import VOID, PanopticMap
 
@@ -60,15 +62,26 @@ class LabelledFolder:
     def edges(self, *, void_edges: bool = False, crowd_edges: bool = False) -> Samples[EdgeSample]:
         """The borders of panoptic segments where there is panoptic/, else of masks.
 
+        Where panoptic.json says which segments are crowds, nothing is known there, as in `edges_of_panoptic`.
+
         Raises:
             SettingsError: `void_edges` or `crowd_edges`: a folder says by ignore/ what does not count.
-            DataError: no truth, or a photo without one.
+            DataError: no truth, a photo without one, or a panoptic.json that lacks a photo.
         """
         if void_edges or crowd_edges:
             raise SettingsError(
                 f"--void-edges and --crowd-edges are for COCO's panoptic truth; {self.root} is a folder."
             )
-        return folder_edges(self.root, self.names, self.max_pixels)
+        if not self._has_segments:
+            return folder_edges(self.root, self.names, self.max_pixels)
+        file, numbers = self._segments()
+        folders = truth_files(self.root, self.names, "panoptic", self.max_pixels)
+        return Samples(
+            [
+                EdgeSample(self.root / "images", name, partial(_edges, file, number, of), self.max_pixels)
+                for name, number, of in zip(self.names, numbers, folders, strict=True)
+            ]
+        )
 
     def instances(self) -> Samples[InstanceSample]:
         """The objects of masks/, also where there is panoptic/: instances are things, and not stuff.
@@ -95,22 +108,30 @@ class LabelledFolder:
         Raises:
             DataError: no panoptic/ or panoptic.json, or an image that these do not have.
         """
-        path, folder = self.root / CATEGORIES, self.root / "panoptic"
-        if not path.is_file() or not folder.is_dir():
+        if not self._has_segments:
             raise DataError(f"{self.root} has no panoptic segments: looked for {CATEGORIES} and panoptic/.")
-        numbers = {Path(image.file_name).stem: number for number, image in read_coco_images(path).items()}
-        stems = [Path(name).stem for name in self.names]
-        wanted = {numbers[stem] for stem in stems if stem in numbers}
-        files = read_panoptic(path, folder, wanted, max_pixels=self.max_pixels)
-        missing = [stem for stem in stems if numbers.get(stem) not in files]
-        refuse_missing(missing, len(stems), "panoptic segments", [path])
-        known = [files[numbers[stem]] for stem in stems]
+        file, numbers = self._segments()
         folders = truth_files(self.root, self.names, "panoptic", self.max_pixels)
         samples = [
-            PanopticSample(self.root / "images", name, partial(_panoptic, file, of), self.max_pixels)
-            for name, file, of in zip(self.names, known, folders, strict=True)
+            PanopticSample(self.root / "images", name, partial(_panoptic, file, number, of), self.max_pixels)
+            for name, number, of in zip(self.names, numbers, folders, strict=True)
         ]
-        return PanopticSamples(samples, categories_of(known))
+        return PanopticSamples(samples, categories_of([file]))
+
+    @property
+    def _has_segments(self) -> bool:
+        return (self.root / CATEGORIES).is_file() and (self.root / "panoptic").is_dir()
+
+    def _segments(self) -> tuple[PanopticFile, list[int]]:
+        """panoptic.json, and the image id that each photo has in it."""
+        path, stems = self.root / CATEGORIES, [Path(name).stem for name in self.names]
+        images = read_coco_images(path, max_pixels=self.max_pixels)
+        known = {Path(image.file_name).stem: number for number, image in images.items()}
+        wanted = {known[stem] for stem in stems if stem in known}
+        file = read_panoptic(path, folder=self.root / "panoptic", only=wanted, max_pixels=self.max_pixels)
+        missing = [stem for stem in stems if known.get(stem) not in file.images]
+        refuse_missing(missing, len(stems), "panoptic segments", [path])
+        return file, [known[stem] for stem in stems]
 
 
 def open_labelled(
@@ -120,17 +141,31 @@ def open_labelled(
 
     Raises:
         SettingsError: a split, which a folder does not have.
-        DataError: no images, or two of one stem.
+        DataError: no images, or none but in subfolders, or two of one stem.
     """
     if split is not None:
         raise SettingsError(f"{root} is a labelled folder, which has no splits: leave --split (split=) out.")
     selection = selection or Selection()
+    _refuse_subfolders(Path(root) / "images")
     return LabelledFolder(Path(root), selection, photo_names(Path(root), selection), max_pixels)
 
 
 def is_labelled(root: Path) -> bool:
     """Whether a folder has photos, and a truth beside them."""
     return (root / "images").is_dir() and any((root / name).is_dir() for name in ("masks", "panoptic"))
+
+
+def _refuse_subfolders(folder: Path) -> None:
+    """Photos that lie in subfolders only are not found; a folder with some of its own is taken as it is."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    if any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries):
+        return
+    for below in filter(Path.is_dir, entries):
+        if any(file.suffix.lower() in IMAGE_SUFFIXES for file in below.rglob("*")):
+            raise DataError(
+                f"{folder} has photos in subfolders only ({below.name}/ is the first), and subfolders are not walked: "
+                "put the photos into images/ itself, and their truth beside it likewise."
+            )
 
 
 def _instances(files: TruthFiles, known: Mapping[int, object] | None) -> InstanceTruth:
@@ -147,9 +182,18 @@ def _instances(files: TruthFiles, known: Mapping[int, object] | None) -> Instanc
     return InstanceTruth(objects, tuple(known[label] for label in present), crowds)
 
 
-def _panoptic(file: PanopticFile, files: TruthFiles) -> PanopticTruth:
+def _edges(file: PanopticFile, image_id: int, files: TruthFiles) -> EdgeTruth:
+    """The borders of the segments; nothing is known in void, in crowds, and where ignore/ says so."""
+    truth = edges_of_panoptic(truth_of_panoptic(file, image_id))
+    if files.ignore is None:
+        return truth
+    _, marked = files.read()
+    return replace(truth, ignore=truth.ignore | marked)
+
+
+def _panoptic(file: PanopticFile, image_id: int, files: TruthFiles) -> PanopticTruth:
     """The segments of what is not ignored; those that are ignored altogether are left out."""
-    truth = file.read()
+    truth = truth_of_panoptic(file, image_id)
     if files.ignore is None:
         return truth
     _, marked = files.read()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from tracedge.errors import DataError, SettingsError
@@ -16,14 +17,24 @@ from tracedge.images import IMAGE_SUFFIXES
 Key = TypeVar("Key", bound=Hashable)
 
 _SUFFIXES = IMAGE_SUFFIXES | {".mat"}
+_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """An image that a list names: its stem, and its number where the list is a COCO file, else None."""
+    """An image that a list names.
 
-    stem: str
+    name: with its folders, "/" between them, and without its suffix. number: what a COCO file says, or a line that is nothing
+    but a number; None of other lines.
+    """
+
+    name: str
     number: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name without folders."""
+        return self.name.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -60,15 +71,19 @@ class Selection:
     def choose(
         self, images: Mapping[str, Key], what: str, key_of: Callable[[Wanted], Key | None] | None = None
     ) -> list[str]:
-        """The stems that are used, in the order of the stems.
+        """The names that are used, in the order of the names.
+
+        A line of `ids` is the image of that whole name; if there is none and it is a number, the image of that key; else the one
+        image whose name ends as the line does, or the line as its name ("1" or "x/a/1" for "a/1"); else the image of its key.
 
         Args:
-            images: stem -> its key, by which a line of `ids` that is no stem is looked up.
+            images: name, relative and without suffix -> its key.
             what: the images, for messages: "val2014 of coco".
-            key_of: a line of `ids` -> its key; None: lines are stems.
+            key_of: a line of `ids` -> its key; None: images have none.
 
         Raises:
-            DataError: a list that cannot be read, or one with images that are not there; a sample of more than there are.
+            DataError: a list that cannot be read, or one with images that are not there, or with a name that is that of several;
+                a sample of more than there are.
         """
         stems = sorted(images)
         if self.ids is not None:
@@ -98,21 +113,22 @@ class Selection:
 def read_ids(path: str | os.PathLike[str]) -> list[Wanted]:
     """The images that a file names, each once, in its order.
 
-    A .json is a COCO file: its images. Any other file is text: an id, a stem or a file name a line (folders and suffixes are
-    cut off); empty lines and those that begin with # are passed over.
+    A .json is a COCO file: its images. Any other file is text: an id, or a file name with or without folders and suffix a line;
+    empty lines and those that begin with # are passed over.
 
     Raises:
         DataError: a file that cannot be read, or that names no image.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        wanted = [Wanted(_stem(image.file_name), number) for number, image in read_coco_images(path).items()]
+        wanted = [Wanted(_without_suffix(image.file_name), number) for number, image in read_coco_images(path).items()]
     else:
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read as a list of ids: {error}.") from error
-        wanted = [Wanted(_stem(line)) for line in lines if line and not line.startswith("#")]
+        lines = [line for line in lines if line and not line.startswith("#")]
+        wanted = [Wanted(_without_suffix(line), int(line) if _NUMBER.fullmatch(line) else None) for line in lines]
     if not wanted:
         raise DataError(f"{path} names no image: expected an id or a file name a line, or a COCO .json.")
     return list(dict.fromkeys(wanted))
@@ -129,25 +145,52 @@ def refuse_missing(missing: Sequence[str], of: int, what: str, looked_in: Sequen
         raise DataError(f"{len(missing)} of {of} images have no {what}: {missing[0]} is the first; looked in {places}.")
 
 
-def _stem(name: str) -> str:
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return Path(last).stem if Path(last).suffix.lower() in _SUFFIXES else last
+def _without_suffix(name: str) -> str:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return str(path.with_suffix("") if path.suffix.lower() in _SUFFIXES else path)
 
 
 def _listed(
     path: Path, images: Mapping[str, Key], what: str, key_of: Callable[[Wanted], Key | None] | None
 ) -> list[str]:
-    by_key = {key: stem for stem, key in images.items()}
-    found, unknown = set(), []
+    by_key = {key: name for name, key in images.items()}
+    by_stem: dict[str, list[str]] = {}
+    for each in images:
+        by_stem.setdefault(each.rsplit("/", 1)[-1], []).append(each)
+
+    def named_by_key(wanted: Wanted) -> str | None:
+        key = None if key_of is None else key_of(wanted)
+        return None if key is None else by_key.get(key)
+
+    found: set[str] = set()
+    unknown: list[str] = []
     for wanted in read_ids(path):
-        stem = wanted.stem if wanted.stem in images else None
-        if stem is None and key_of is not None and (key := key_of(wanted)) is not None:
-            stem = by_key.get(key)
-        if stem is None:
-            unknown.append(wanted.stem)
+        name: str | None = wanted.name if wanted.name in images else None
+        if name is None and wanted.number is not None:
+            name = named_by_key(wanted)
+        if name is None:
+            alike = [one for one in by_stem.get(wanted.stem, ()) if _ends_alike(one, wanted.name)]
+            if len(alike) > 1:
+                raise DataError(
+                    f"{path} names {wanted.name}, but {len(alike)} of the {len(images)} images of {what} are called so "
+                    f"({_first(alike)}): give their folders too."
+                )
+            name = alike[0] if alike else named_by_key(wanted)
+        if name is None:
+            unknown.append(wanted.name)
         else:
-            found.add(stem)
+            found.add(name)
     if unknown:
-        listed = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        raise DataError(f"{path} names {len(unknown)} images that are not among the {len(images)} of {what}: {listed}.")
+        raise DataError(
+            f"{path} names {len(unknown)} images that are not among the {len(images)} of {what}: {_first(unknown)}."
+        )
     return sorted(found)
+
+
+def _ends_alike(one: str, other: str) -> bool:
+    """Whether one of two names is the end of the other, folder by folder."""
+    return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -22,6 +22,7 @@ from scipy.ndimage import distance_transform_edt
 
 from tracedge.categories import VOC_PANOPTIC, by_id
 from tracedge.datasets.panoptic_truth import PanopticTruth
+from tracedge.datasets.places import root_of
 from tracedge.datasets.samples import (
     EdgeSample,
     EdgeTruth,
@@ -174,9 +175,8 @@ def open_voc(
 
 def find_voc(path: Path) -> Path | None:
     """The folder with JPEGImages/, SegmentationObject/ and the lists: this one, or one below it; None if there is none."""
-    needed = ("JPEGImages", "SegmentationObject", "ImageSets/Segmentation")
-    places = (path, path / "VOC2012", path / "VOCdevkit" / "VOC2012")
-    return next((place for place in places if all((place / name).is_dir() for name in needed)), None)
+    parts = ("JPEGImages", "SegmentationObject", "ImageSets/Segmentation")
+    return root_of(path, ("VOC2012", "VOCdevkit/VOC2012"), parts)
 
 
 def _photo(root: Path, stem: str) -> Path:

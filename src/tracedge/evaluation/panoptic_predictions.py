@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tracedge.categories import Category, by_id
-from tracedge.datasets.coco import number_of
+from tracedge.categories import by_id
+from tracedge.datasets.coco import number_of, refuse_absent
 from tracedge.errors import DataError
 from tracedge.evaluation.panoptic_sets import LabelledPanoptic, PanopticSet
 from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
@@ -47,16 +47,15 @@ def find_predictions(path: Path, labelled: PanopticSet, *, max_pixels: int = MAX
     A file that names no images or no categories is about those of the truth.
 
     Raises:
-        DataError: as `read_panoptic`; a category that the truth has not, or of another name or kind there; an image of another
-            name there; several images of one stem where stems tell them apart.
+        DataError: as `read_panoptic`; a PNG that is missing; a category that the truth has not, or of another name or kind
+            there; an image of another name there; several images of one stem where stems tell them apart.
     """
     found = read_panoptic(path, labelled.categories, max_pixels=max_pixels)
     known = by_id(labelled.categories)
     for category in found.categories:
         if (there := known.get(category.id)) != category:
-            said = _said(there) if there is not None else "unknown"
             raise DataError(
-                f"{found.path}: category {category.id} is {_said(category)}, but {said} in the truth; "
+                f"{found.path}: category {category.id} is {category}, but {there or 'unknown'} in the truth; "
                 "use the truth's categories, or leave them out."
             )
     by_stem = _by_stem(found)
@@ -70,6 +69,7 @@ def find_predictions(path: Path, labelled: PanopticSet, *, max_pixels: int = MAX
         elif number in found.images:
             _refuse_another(found, number, name)
             ids[name] = number
+    refuse_absent([found.png(number) for number in ids.values()], "PNG of panoptic ids")
     return PanopticPredictions(found, ids)
 
 
@@ -86,7 +86,3 @@ def _refuse_another(found: PanopticFile, number: int, name: str) -> None:
     stems = [PurePosixPath(each).stem for each in (name, theirs)]
     if stems[0] != stems[1] and not all(number_of(stem) == number for stem in stems):
         raise DataError(f"image {number} is {theirs} in {found.path}, and {name} in the truth.")
-
-
-def _said(category: Category) -> str:
-    return f"{category.name!r} ({'thing' if category.isthing else 'stuff'})"

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from tracedge.categories import Category
 from tracedge.datasets.coco import choose_coco_ids, refuse_absent
-from tracedge.datasets.coco_panoptic import categories_of, read_panoptic
 from tracedge.datasets.fingerprint import fingerprint
 from tracedge.datasets.samples import PanopticSamples
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
-from tracedge.export.coco_reader import read_coco_images
-from tracedge.export.panoptic import png_folder
+from tracedge.export.panoptic_reader import read_panoptic
 from tracedge.images import MAX_PIXELS
 from tracedge.panoptic_map import PanopticMap
 
@@ -89,29 +87,21 @@ def panoptic_set_of_file(
         max_pixels: the largest H * W accepted of a map.
 
     Raises:
-        DataError: no such file, one that is not as it should be, or a chosen image without PNG.
+        DataError: no such file, one that is not as it should be or has no annotations, or a chosen image without PNG.
     """
-    path = path / "panoptic.json" if path.is_dir() else path
-    folder = png_folder(path)
-    images = read_coco_images(path, max_pixels=max_pixels)
-    files = read_panoptic(path, folder, images, max_pixels=max_pixels)
-    annotated = {number: image for number, image in images.items() if number in files}
-    chosen = choose_coco_ids(annotated, selection or Selection(), str(path))
-    refuse_absent([files[number].png for number in chosen], "PNG of panoptic ids")
-    numbers: dict[str, int | None] = {images[number].file_name: number for number in chosen}
+    found = read_panoptic(path, max_pixels=max_pixels)
+    if not found.images:
+        raise DataError(f"{found.path} has no annotations: those of a truth say which segments its images have.")
+    chosen = choose_coco_ids(found.images, selection or Selection(), str(found.path))
+    refuse_absent([found.png(number) for number in chosen], "PNG of panoptic ids")
+    numbers: dict[str, int | None] = {found.images[number].file_name: number for number in chosen}
 
     def read(names: Collection[str]) -> Iterator[LabelledPanoptic]:
         for number in chosen:
-            image = images[number]
-            if image.file_name not in names:
-                continue
-            truth = files[number].read().map
-            if image.hw is not None and truth.shape != image.hw:
-                got, expected = (f"{height} x {width}" for height, width in (truth.shape, image.hw))
-                raise DataError(f"{files[number].png} is {got} (rows x columns), but {path} says {expected}.")
-            yield LabelledPanoptic(image.file_name, truth)
+            if (name := found.images[number].file_name) in names:
+                yield LabelledPanoptic(name, found.read(number))
 
-    return PanopticSet(numbers, categories_of(files[number] for number in chosen), read)
+    return PanopticSet(numbers, found.categories, read)
 
 
 def is_panoptic_file(path: Path) -> bool:

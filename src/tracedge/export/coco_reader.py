@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tracedge.errors import DataError
 from tracedge.export.coco import checked_file_name
-from tracedge.export.json_lists import lists_of, read_json_text
+from tracedge.export.json_lists import lists_of, read_json_text, saying_damage
 from tracedge.export.json_records import check_keys, check_size, list_of, read_json, whole
 from tracedge.export.rle import decode, size_of
 from tracedge.images import MAX_PIXELS
@@ -162,11 +162,12 @@ def read_coco(
     if only is not None:
         return _read_part(path, frozenset(only), max_pixels)
     content = read_json(path)
-    with _naming(path, "a COCO file of instances"):
-        if isinstance(content, list):
-            known = _given_images(images, max_pixels)
+    if isinstance(content, list):
+        known = _images_of_results(path, images, max_pixels)
+        with _naming(path, "a list of COCO results"):
             found = _by_image(enumerate(content, 1), known, "result", ("image_id", "score"))
             return CocoFile(path, known, {}, max_pixels, found)
+    with _naming(path, "a COCO file of instances"):
         if images is not None:
             raise DataError("it is no list of results, and has images of its own: do not give images.")
         known = images_of(content, max_pixels)
@@ -181,31 +182,30 @@ def read_coco_images(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXE
         DataError: as `read_coco`.
     """
     path = Path(path)
+    text = read_json_text(path)
     with _naming(path, "a COCO file"):
-        return images_of({"images": list(_records(path, "images"))}, max_pixels)
+        return images_of({"images": list(_records(text, "images"))}, max_pixels)
 
 
-def _records_of_images(path: Path, key: str, only: Collection[int]) -> Iterator[tuple[int, Any]]:
-    """The records of a list of a COCO file that are of these images, each with its place in the list, from 1.
+def of_images(records: Iterable[Any], only: Collection[int] | None) -> Iterator[tuple[int, Any]]:
+    """The records that are of these images (None: all), each with its place, from 1.
 
     Records that are no objects, or of no whole image_id, come too: whoever reads them says what is wrong.
-
-    Raises:
-        DataError: no JSON object with that list.
     """
-    for place, entry in enumerate(_records(path, key), start=1):
+    for place, entry in enumerate(records, start=1):
         number = entry.get("image_id") if isinstance(entry, dict) else None
-        if type(number) is not int or number in only:
+        if only is None or type(number) is not int or number in only:
             yield place, entry
 
 
 def _read_part(path: Path, only: frozenset[int], max_pixels: int) -> CocoFile:
+    text = read_json_text(path)
     with _naming(path, "a COCO file of instances"):
-        images = images_of({"images": list(_records(path, "images"))}, max_pixels)
+        images = images_of({"images": list(_records(text, "images"))}, max_pixels)
         known = {number: image for number, image in images.items() if number in only}
         if missing := sorted(only - known.keys()):
             raise DataError(f"{len(missing)} of {len(only)} images are not in it, the first of them {missing[0]}.")
-        wanted = _records_of_images(path, "annotations", only)
+        wanted = of_images(_records(text, "annotations"), only)
         return CocoFile(path, known, {}, max_pixels, _by_image(wanted, known, "annotation", ("id", "image_id")))
 
 
@@ -218,16 +218,13 @@ def _naming(path: Path, kind: str) -> Iterator[None]:
         raise DataError(f"{path} is not {kind}: {error}") from error
 
 
-def _records(path: Path, key: str) -> Iterator[Any]:
-    """The records of the first list of that name."""
-    text = read_json_text(path)
-    try:
+def _records(text: str, key: str) -> Iterator[Any]:
+    """The records of the first list of that name in a JSON object."""
+    with saying_damage():
         for name, records in lists_of(text):
             if name == key:
                 yield from records
                 return
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"it cannot be read as JSON: {error}.") from error
     raise DataError(f"expected an object with a list of {key}.")
 
 
@@ -240,13 +237,17 @@ def is_results(path: str | os.PathLike[str]) -> bool:
         return stream.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
 
 
-def _given_images(images: Images | None, max_pixels: int) -> dict[int, CocoImage]:
+def _images_of_results(path: Path, images: Images | None, max_pixels: int) -> dict[int, CocoImage]:
     if images is None:
         raise DataError(
-            "it is a list of results, which name no images: give images, their instances file or a mapping."
+            f"{path} is a list of results, which name no images: give images, their instances file or a mapping."
         )
     if not isinstance(images, Mapping):
         return read_coco_images(images, max_pixels=max_pixels)
+    return _given_images(images, max_pixels)
+
+
+def _given_images(images: Mapping[int, tuple[str, Size | None]], max_pixels: int) -> dict[int, CocoImage]:
     known = {}
     for number, said in images.items():
         pair = type(said) in (tuple, list) and len(said) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,25 @@ def read_json_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read as JSON: {error}.") from error
 
 
-def lists_of(text: str) -> Iterator[tuple[str, Iterator[Any]]]:
+@contextmanager
+def saying_damage() -> Iterator[None]:
+    """What `lists_of` and its records raise becomes a sentence, a DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"it cannot be read as JSON: {error}.") from error
+
+
+def lists_of(text: str, others: dict[str, Any] | None = None) -> Iterator[tuple[str, Iterator[Any]]]:
     """Each key of a JSON object whose value is a list, with the records of that list, in the order of the text.
 
     A list's records are read as they are asked for, and those that are not asked for when the next key is. Values that are no
-    lists are passed over.
+    lists are put into `others`, if there is one.
 
     Raises:
+        DataError: a list and no object, as COCO results are.
         ValueError, RecursionError: no JSON object, or one that is damaged; only when the damaged place is reached.
 
     >>> for key, records in lists_of('{"info": {"year": 1}, "images": [{"id": 3}, {"id": 4}], "annotations": []}'):
@@ -47,6 +60,10 @@ def lists_of(text: str) -> Iterator[tuple[str, Iterator[Any]]]:
     annotations []
     """
     scan = _Scan(text)
+    if scan.take_if("["):
+        raise DataError(
+            "it is a list, as COCO results are; a truth is an object with lists of images, annotations and categories."
+        )
     scan.take("{")
     if scan.take_if("}"):
         return
@@ -60,8 +77,10 @@ def lists_of(text: str) -> Iterator[tuple[str, Iterator[Any]]]:
             yield key, records
             for _ in records:
                 pass
-        else:
+        elif others is None:
             scan.value()
+        else:
+            others[key] = scan.value()
         if not scan.take_if(","):
             scan.take("}")
             return

@@ -1,10 +1,10 @@
-"""COCO panoptic files, read strictly: the JSON at once, each PNG when its map is asked for."""
+"""COCO panoptic files, read strictly: the JSON at once, each PNG when its map is asked for. Truth and predictions alike."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from tracedge.categories import Category, by_id
 from tracedge.errors import DataError
 from tracedge.export.coco import checked_file_name
-from tracedge.export.coco_reader import CocoImage, Size, images_of
-from tracedge.export.json_records import check_keys, list_of, read_json, whole
+from tracedge.export.coco_reader import CocoImage, Size, images_of, of_images
+from tracedge.export.json_lists import lists_of, read_json_text, saying_damage
+from tracedge.export.json_records import check_keys, list_of, whole
 from tracedge.export.panoptic import png_folder
 from tracedge.export.png import read_rgb
 from tracedge.images import MAX_PIXELS
@@ -43,6 +44,16 @@ class PanopticFile:
         """How many annotated images there are."""
         return len(self.images)
 
+    def png(self, image_id: int) -> Path:
+        """Where the map of an image is, which may not be there.
+
+        Raises:
+            DataError: an unknown image.
+        """
+        if image_id not in self.images:
+            raise DataError(f"{self.path} has no image {image_id!r}; it has {len(self)}.")
+        return self._annotations[image_id][0]
+
     def content(self, image_ids: Iterable[int]) -> str:
         """What the maps of these images depend on: 16 hex digits of the SHA-256 of the JSON and of their PNGs.
 
@@ -50,7 +61,7 @@ class PanopticFile:
             DataError: a file that cannot be read any more.
         """
         digest = hashlib.sha256()
-        for file in (self.path, *(self._annotations[number][0] for number in image_ids)):
+        for file in (self.path, *map(self.png, image_ids)):
             try:
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
             except OSError as error:
@@ -68,9 +79,7 @@ class PanopticFile:
             DataError: an unknown image, a PNG that is damaged or of another size than the image, or ids that are in the PNG or
                 in the JSON only.
         """
-        if image_id not in self.images:
-            raise DataError(f"{self.path} has no image {image_id!r}; it has {len(self)}.")
-        png, segments = self._annotations[image_id]
+        png, segments = self.png(image_id), self._annotations[image_id][1]
         rgb = read_rgb(png, max_pixels=self.max_pixels)
         for expected, whose in ((self.images[image_id].hw, f"{self.path} says"), (image_hw, "the image is")):
             if expected is not None and rgb.shape[:2] != tuple(expected):
@@ -83,38 +92,54 @@ class PanopticFile:
 
 
 def read_panoptic(
-    path: str | os.PathLike[str], categories: Sequence[Category] | None = None, *, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike[str],
+    categories: Sequence[Category] | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    only: Collection[int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> PanopticFile:
-    """Read a panoptic JSON, or the `panoptic.json` of a folder. Its PNGs are in the folder that is named after it.
+    """Read a panoptic JSON, or the `panoptic.json` of a folder.
 
     Args:
         path: the .json, or a folder with panoptic.json.
         categories: of a prediction: those of its truth, which hold where the file itself names none. A prediction may also leave
             its images out; they are then named after their PNGs.
+        folder: where the PNGs are; None: beside the JSON, in the folder that is named after it.
+        only: the ids of the images wanted, which the file need not have. Of others no annotation is kept, or looked at.
         max_pixels: the largest H * W accepted of an image.
 
     Raises:
         DataError: no such file, no JSON, a key that is missing, an id or annotation that comes twice, an unknown image or
-            category, a file name that is absolute or has "..", a PNG that is missing, or a segment of nonsense.
+            category, a file name that is absolute or has "..", or a segment of nonsense.
     """
     path = Path(path)
     if path.is_dir():
         path = path / "panoptic.json"
-    folder = png_folder(path)
-    content = read_json(path)
+    pngs = png_folder(path) if folder is None else Path(folder)
+    text = read_json_text(path)
     try:
+        content = _content(text, only)
         annotations = list_of(content, "annotations")
-        assert isinstance(content, dict)  # list_of asks for it
         known = tuple(categories) if categories is not None and "categories" not in content else _categories(content)
         named = "images" in content or categories is None
         images = images_of(content, max_pixels) if named else _images_of(annotations)
-        found = _annotations(annotations, images, by_id(known), folder)
+        found = _annotations(annotations, images, by_id(known), pngs)
     except DataError as error:
         raise DataError(f"{path} is no panoptic file: {error}") from error
     info = content.get("info")
     settings = info.get("settings") if isinstance(info, dict) else None
     annotated = {number: image for number, image in images.items() if number in found}
     return PanopticFile(path, annotated, known, settings if isinstance(settings, dict) else {}, max_pixels, found)
+
+
+def _content(text: str, only: Collection[int] | None) -> dict[str, Any]:
+    """The object, but of its annotations those of the images in `only`, each with its place in the list."""
+    content: dict[str, Any] = {}
+    with saying_damage():
+        for key, records in lists_of(text, content):
+            content[key] = list(of_images(records, only) if key == "annotations" else records)
+    return content
 
 
 def _categories(content: Mapping[str, Any]) -> tuple[Category, ...]:
@@ -133,10 +158,10 @@ def _categories(content: Mapping[str, Any]) -> tuple[Category, ...]:
     return tuple(found)
 
 
-def _images_of(annotations: list[Any]) -> dict[int, CocoImage]:
+def _images_of(annotations: list[tuple[int, Any]]) -> dict[int, CocoImage]:
     """The images of a prediction that lists none: one an annotation, under the name of its PNG."""
     found = {}
-    for place, entry in enumerate(annotations, start=1):
+    for place, entry in annotations:
         name = f"annotation {place} of the list"
         check_keys(entry, name, ("image_id", "file_name"))
         number = whole(entry, "image_id", name)
@@ -145,11 +170,11 @@ def _images_of(annotations: list[Any]) -> dict[int, CocoImage]:
 
 
 def _annotations(
-    entries: list[Any], images: Mapping[int, CocoImage], categories: Mapping[int, Category], folder: Path
+    entries: list[tuple[int, Any]], images: Mapping[int, CocoImage], categories: Mapping[int, Category], folder: Path
 ) -> dict[int, tuple[Path, tuple[Segment, ...]]]:
     """Image id -> where its PNG is, and its segments."""
     found: dict[int, tuple[Path, tuple[Segment, ...]]] = {}
-    for place, entry in enumerate(entries, start=1):
+    for place, entry in entries:
         name = f"annotation {place} of the list"
         check_keys(entry, name, ("image_id", "file_name", "segments_info"))
         number = whole(entry, "image_id", name)
@@ -158,8 +183,6 @@ def _annotations(
         if number in found:
             raise DataError(f"image {number} has two annotations, expected one.")
         png = folder / checked_file_name(entry["file_name"])
-        if not png.is_file():
-            raise DataError(f"{png}, of image {number}, is missing.")
         segments = tuple(_segment(one, number, categories) for one in list_of(entry, "segments_info"))
         if len({one.id for one in segments}) < len(segments):
             raise DataError(f"image {number} has two segments of one id.")

@@ -17,9 +17,11 @@ from tracedge.images import MAX_PIXELS
 
 Mask: TypeAlias = NDArray[np.bool_]
 Runs: TypeAlias = NDArray[np.int64]
+Corners: TypeAlias = NDArray[np.float64]
+"""Of a polygon, (N, 2): x, y."""
 
 _MAX_CHARACTERS = 7  # of one number: 35 bits, more than any picture has pixels
-_SLACK = 1.0  # pixels beside its image at which a polygon is still taken for one along the border: some tools round up
+_SLACK = 1.0  # pixels beside its image at which a polygon is still left to compiled code, which rounds
 
 
 class Rle(TypedDict):
@@ -51,7 +53,8 @@ def decode(segmentation: object, image_hw: tuple[int, int] | None = None, *, max
     """The mask, bool (H, W), of a COCO `segmentation`: a run-length encoding, or polygons [[x1, y1, x2, y2, ...], ...].
 
     Polygons are in pixels from the top left corner of the image, and filled as COCO's own tools fill them; several are one mask.
-    What of a polygon lies outside of the image is cut off.
+    What of a polygon lies outside of the image is cut off; one of fewer than three corners encloses nothing. So a mask may be
+    without a pixel.
 
     Args:
         segmentation: the value as JSON gives it (`counts` may be bytes too, as pycocotools writes them).
@@ -60,7 +63,7 @@ def decode(segmentation: object, image_hw: tuple[int, int] | None = None, *, max
 
     Raises:
         DataError: a value of another form, counts that do not fill the image exactly, another size than the image's, a polygon
-            with fewer than three corners or one that lies wholly outside of the image, or more pixels than the limit.
+            that is no list of finite numbers in pairs, or more pixels than the limit.
 
     >>> decode({"size": [1, 3], "counts": [1, 2]})
     array([[False,  True,  True]])
@@ -77,7 +80,10 @@ def decode(segmentation: object, image_hw: tuple[int, int] | None = None, *, max
         raise DataError("polygons do not say how large their image is: give image_hw.")
     height, width = image_hw
     _check_pixels(height, width, max_pixels)
-    return _of_polygons([_polygon(points, height, width) for points in segmentation], height, width)
+    if not segmentation:
+        raise DataError("a segmentation of polygons needs at least one.")
+    corners = [_corners(points) for points in segmentation]
+    return _of_polygons([points for points in corners if _may_cover(points, height, width)], height, width)
 
 
 def size_of(segmentation: object) -> tuple[int, int] | None:
@@ -164,29 +170,34 @@ def _filled(runs: Runs, height: int, width: int) -> Mask:
     return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
 
 
-def _polygon(points: object, height: int, width: int) -> list[float]:
-    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+def _corners(points: object) -> Corners:
+    if not isinstance(points, list) or len(points) % 2:
         got = f"{len(points)} numbers" if isinstance(points, list) else type(points).__name__
-        raise DataError(f"a polygon is a list [x1, y1, x2, y2, ...] of at least three corners, got {got}.")
+        raise DataError(f"a polygon is a list [x1, y1, x2, y2, ...] of its corners, got {got}.")
     if not all(type(value) in (int, float) and abs(value) <= MAX_PIXELS for value in points):  # a nan fails too
         raise DataError("the corners of a polygon are finite numbers, in pixels of the image.")
-    corners = np.array(points, np.float64).reshape(-1, 2)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    if (high < -_SLACK).any() or (low > np.array([width, height]) + _SLACK).any():
-        raise DataError(
-            f"a polygon reaches from x, y = {low[0]:g}, {low[1]:g} to {high[0]:g}, {high[1]:g}, "
-            f"wholly outside of its image, which is {_by(height, width)}."
-        )
+    return np.array(points, np.float64).reshape(-1, 2)
+
+
+def _may_cover(corners: Corners, height: int, width: int) -> bool:
+    """Whether a polygon has three corners, and is not wholly outside of its image: COCO's own files hold others too.
+
+    Those cover no pixel in pycocotools either, but must not reach compiled code, which takes two corners for a box.
+    """
+    if len(corners) < 3:
+        return False
+    if (corners.max(axis=0) < -_SLACK).any() or (corners.min(axis=0) > np.array([width, height]) + _SLACK).any():
+        return False
     steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
     if steps.sum() > 4 * (height + 2) * (width + 2):  # compiled code takes memory for each step
         raise DataError(f"a polygon is {steps.sum():.0f} pixels long, more than its image could hold.")
-    return [float(value) for value in points]
+    return True
 
 
-def _of_polygons(polygons: list[list[float]], height: int, width: int) -> Mask:
+def _of_polygons(polygons: list[Corners], height: int, width: int) -> Mask:
     from faster_coco_eval.core import mask as compiled
 
     if not polygons:
-        raise DataError("a segmentation of polygons needs at least one.")
-    merged = compiled.merge(compiled.frPyObjects(polygons, height, width))
+        return np.zeros((height, width), bool)
+    merged = compiled.merge(compiled.frPyObjects([corners.ravel().tolist() for corners in polygons], height, width))
     return _filled(_runs(merged["counts"], height * width), height, width)

@@ -148,10 +148,10 @@ class PanopticScores:
             for segment in panoptic.segments:
                 category = self._categories.get(segment.category_id)
                 if category is None or category.isthing != segment.isthing:
-                    said = "not among the categories" if category is None else f"thing: {category.isthing}"
+                    kind = "a thing" if segment.isthing else "stuff"
+                    said = "is not among the categories" if category is None else f"is {category}"
                     raise DataError(
-                        f"the segment {segment.id} has category {segment.category_id} (thing: {segment.isthing}), "
-                        f"which is {said}."
+                        f"the segment {segment.id} is {kind} of category {segment.category_id}, which {said}."
                     )
         counts = score_image(found, truth, agnostic=self.agnostic)
         self.add(counts)
