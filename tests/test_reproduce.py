@@ -21,12 +21,12 @@ from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError, RunError, SettingsError, TracedgeError
 from tracedge.evaluation import edges as edge_evaluation
 from tracedge.evaluation.edges import true_boundaries
-from tracedge.evaluation.recipes import RECIPES
-from tracedge.evaluation.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.measures import MEASURES
 from tracedge.evaluation.reproduction.models import Models
 from tracedge.evaluation.reproduction.recipe import DATA, STRAIGHT, EdgeSource, needs
+from tracedge.evaluation.reproduction.recipes import RECIPES
 from tracedge.evaluation.reproduction.report import Cell, format_figure
+from tracedge.evaluation.reproduction.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.request import SMALL, Request, Scale
 from tracedge.export.png import write_png16
 from tracedge.student.files import fingerprint, read_student
