@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from dataset_roots import bsds, coco_in_folders, save, segments
 from tracedge.cli.evaluate import app
 from tracedge.datasets.coco import open_coco
-from tracedge.datasets.folder import FolderDataset
+from tracedge.datasets.labelled import open_labelled
+from tracedge.datasets.selection import Selection
 from tracedge.errors import BackboneError, DataError, RunError, SettingsError, TracedgeError
 from tracedge.evaluation.edges import EdgeRow, evaluate_edges, image_scores, report_json, report_markdown
 from tracedge.evaluation.journal import journal_beside
@@ -48,7 +49,7 @@ def timeless(rows: list[EdgeRow]) -> list[EdgeRow]:
 
 def test_predictors_stand_side_by_side_in_the_order_given(root: Path) -> None:
     predictors = {"mine": FolderOfEdges(root / "edges"), "sobel": sobel_edges, "canny": canny_edges}
-    rows = evaluate_edges(FolderDataset(root), predictors, EdgeProtocol(9), workers=1)
+    rows = evaluate_edges(open_labelled(root).edges(), predictors, EdgeProtocol(9), workers=1)
     assert [row.name for row in rows] == ["mine", "sobel", "canny"]
     assert all(row.images == 3 for row in rows)
     assert rows[0].ods == rows[0].cldice == 1 > rows[1].ods
@@ -57,15 +58,15 @@ def test_predictors_stand_side_by_side_in_the_order_given(root: Path) -> None:
 
 def test_rows_do_not_depend_on_the_number_of_workers_and_two_runs_give_equal_bytes(root: Path) -> None:
     predictors = {"mine": FolderOfEdges(root / "edges"), "sobel": sobel_edges}
-    alone = evaluate_edges(FolderDataset(root), predictors, EdgeProtocol(9), workers=1)
-    shared = evaluate_edges(FolderDataset(root), predictors, EdgeProtocol(9), workers=2)
+    alone = evaluate_edges(open_labelled(root).edges(), predictors, EdgeProtocol(9), workers=1)
+    shared = evaluate_edges(open_labelled(root).edges(), predictors, EdgeProtocol(9), workers=2)
     assert report_json(timeless(alone), {"run": 1}) == report_json(timeless(shared), {"run": 1})
     assert report_markdown(timeless(alone)) == report_markdown(timeless(shared))
 
 
 def test_rows_say_what_they_were_counted_under(root: Path) -> None:
     protocol = EdgeProtocol(5, cldice_tolerance=0, ignore_margin=0)
-    (row,) = evaluate_edges(FolderDataset(root), {"mine": FolderOfEdges(root / "edges")}, protocol, 1)
+    (row,) = evaluate_edges(open_labelled(root).edges(), {"mine": FolderOfEdges(root / "edges")}, protocol, 1)
     assert (row.thresholds, row.cldice_tolerance, row.ignore_margin, row.nms) == (5, 0, 0, False)
 
 
@@ -91,7 +92,7 @@ def test_images_of_one_name_in_several_folders_are_all_counted(tmp_path: Path, w
 
 
 def test_two_images_of_one_name_are_refused_before_anything_is_scored(root: Path) -> None:
-    dataset = [*FolderDataset(root), *FolderDataset(root, 1)]
+    dataset = [*open_labelled(root).edges(), *open_labelled(root, selection=Selection(limit=1)).edges()]
     with pytest.raises(DataError, match=r"'tiles0\.png' is the first"):
         evaluate_edges(dataset, {"mine": lambda image: pytest.fail("scored")}, workers=1)
 
@@ -99,7 +100,9 @@ def test_two_images_of_one_name_are_refused_before_anything_is_scored(root: Path
 def test_progress_counts_every_map(root: Path) -> None:
     seen: list[tuple[int, int]] = []
     predictors = {"mine": FolderOfEdges(root / "edges"), "sobel": sobel_edges}
-    evaluate_edges(FolderDataset(root), predictors, EdgeProtocol(3), 1, lambda done, total: seen.append((done, total)))
+    evaluate_edges(
+        open_labelled(root).edges(), predictors, EdgeProtocol(3), 1, lambda done, total: seen.append((done, total))
+    )
     assert seen == [(k, 6) for k in range(1, 7)]
 
 
@@ -114,7 +117,7 @@ def test_an_error_on_one_image_names_the_image(root: Path, workers: int) -> None
         return np.zeros(image.shape[:2], np.float32)
 
     with pytest.raises(RunError, match=r"'tiles1.png', edges of broken: no such layer"):
-        evaluate_edges(FolderDataset(root), {"broken": fails_on_the_second}, EdgeProtocol(3), workers)
+        evaluate_edges(open_labelled(root).edges(), {"broken": fails_on_the_second}, EdgeProtocol(3), workers)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -123,7 +126,7 @@ def test_a_fault_of_the_program_keeps_its_traceback_and_names_the_image(root: Pa
         return [][1]
 
     with pytest.raises(IndexError) as raised:
-        evaluate_edges(FolderDataset(root), {"faulty": faulty}, EdgeProtocol(3), workers)
+        evaluate_edges(open_labelled(root).edges(), {"faulty": faulty}, EdgeProtocol(3), workers)
     assert raised.value.__notes__ == ["Image 'tiles0.png', edges of faulty."]
     assert any(entry.name == "faulty" for entry in raised.traceback)
 
@@ -135,22 +138,24 @@ def out_of_range(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_map_that_cannot_be_scored_names_the_image(root: Path, workers: int) -> None:
     with pytest.raises(RunError, match=r"'tiles0.png', scoring odd: .*\[0, 1\]"):
-        evaluate_edges(FolderDataset(root), {"odd": out_of_range}, EdgeProtocol(3), workers)
+        evaluate_edges(open_labelled(root).edges(), {"odd": out_of_range}, EdgeProtocol(3), workers)
 
 
 def test_a_map_of_another_size_names_the_image(root: Path) -> None:
     with pytest.raises(RunError, match=r"'tiles0.png', edges of odd: .*\(3, 3\)"):
-        evaluate_edges(FolderDataset(root), {"odd": lambda image: np.zeros((3, 3), np.float32)}, EdgeProtocol(3), 1)
+        evaluate_edges(
+            open_labelled(root).edges(), {"odd": lambda image: np.zeros((3, 3), np.float32)}, EdgeProtocol(3), 1
+        )
 
 
 def test_a_truth_that_cannot_be_read_names_the_image(root: Path) -> None:
     (root / "masks" / "tiles2.png").write_bytes(b"")
     with pytest.raises(RunError, match=r"'tiles2.png', reading its truth"):
-        evaluate_edges(FolderDataset(root), {"sobel": sobel_edges}, EdgeProtocol(3), 1)
+        evaluate_edges(open_labelled(root).edges(), {"sobel": sobel_edges}, EdgeProtocol(3), 1)
 
 
 def test_settings_that_make_no_sense_are_refused(root: Path) -> None:
-    dataset = FolderDataset(root)
+    dataset = open_labelled(root).edges()
     with pytest.raises(SettingsError, match="nothing to evaluate"):
         evaluate_edges(dataset, {})
     with pytest.raises(SettingsError, match="workers"):
@@ -161,14 +166,16 @@ def test_settings_that_make_no_sense_are_refused(root: Path) -> None:
 
 def test_non_maxima_are_suppressed_where_maps_are_not_thin(root: Path) -> None:
     predictors = {"sobel": sobel_edges, "canny": canny_edges}
-    sobel, canny = evaluate_edges(FolderDataset(root), predictors, EdgeProtocol(9, nms=True), 1, thin={"canny"})
-    plain = evaluate_edges(FolderDataset(root), predictors, EdgeProtocol(9), 1)
+    sobel, canny = evaluate_edges(open_labelled(root).edges(), predictors, EdgeProtocol(9, nms=True), 1, thin={"canny"})
+    plain = evaluate_edges(open_labelled(root).edges(), predictors, EdgeProtocol(9), 1)
     assert sobel.nms and not canny.nms
     assert sobel.ods != plain[0].ods and canny.ods == plain[1].ods
 
 
 def test_markdown_has_a_line_for_each_row(root: Path) -> None:
-    rows = evaluate_edges(FolderDataset(root), {"mine": FolderOfEdges(root / "edges")}, EdgeProtocol(3), workers=1)
+    rows = evaluate_edges(
+        open_labelled(root).edges(), {"mine": FolderOfEdges(root / "edges")}, EdgeProtocol(3), workers=1
+    )
     row = rows[0]
     assert report_markdown(rows).splitlines()[2] == (
         f"|  (3) | mine | {row.ods:.3f} | {row.ois:.3f} | {row.ap:.3f} | {row.cldice:.3f} | - |"

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from image_files import header_only
-from tracedge.datasets.folder import FolderDataset
 from tracedge.datasets.labelled import open_labelled
 from tracedge.datasets.layouts import open_dataset
 from tracedge.datasets.samples import EdgeSample
+from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
 from tracedge.metrics.edges import instance_boundaries
 
@@ -31,7 +31,7 @@ def add_image(root: Path, stem: str, labels: np.ndarray | None = None, suffix: s
 
 def test_masks_are_read_with_background_as_a_segment(tmp_path: Path) -> None:
     labels = add_image(tmp_path, "a")
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     assert sample.stem == "a" and sample.void is None
     assert sample.image.shape == (3, 4, 3)
     assert sample.labels.dtype == np.int32
@@ -44,11 +44,11 @@ def test_samples_come_in_the_order_of_their_names(tmp_path: Path) -> None:
     for stem in ("b", "a10", "a2", "c"):
         add_image(tmp_path, stem, suffix=".jpg" if stem == "b" else ".PNG")
     (tmp_path / "images" / "notes.txt").write_text("not an image")
-    dataset = FolderDataset(tmp_path)
+    dataset = open_labelled(tmp_path).edges()
     assert len(dataset) == 4
     assert [sample.stem for sample in dataset] == ["a10", "a2", "b", "c"]
-    assert [sample.stem for sample in FolderDataset(tmp_path, limit=2)] == ["a10", "a2"]
-    assert len(FolderDataset(tmp_path, limit=2)) == 2
+    assert [sample.stem for sample in open_labelled(tmp_path, selection=Selection(limit=2)).edges()] == ["a10", "a2"]
+    assert len(open_labelled(tmp_path, selection=Selection(limit=2)).edges()) == 2
 
 
 def test_ignore_maps_are_optional_for_each_image(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_ignore_maps_are_optional_for_each_image(tmp_path: Path) -> None:
     marked = np.zeros((3, 4), bool)
     marked[0, 3] = True
     save(tmp_path / "ignore" / "b.png", marked)
-    plain, partly = FolderDataset(tmp_path)
+    plain, partly = open_labelled(tmp_path).edges()
     assert not plain.ignore.any()
     np.testing.assert_array_equal(partly.ignore, marked)
 
@@ -68,7 +68,7 @@ def test_panoptic_maps_come_before_masks_and_their_void_is_ignored(tmp_path: Pat
     colours[:, 1] = (7, 0, 0)
     colours[:, 2:] = (3, 2, 1)
     save(tmp_path / "panoptic" / "a.png", colours)
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     assert sample.void == 0
     assert sample.labels[0].tolist() == [0, 7, 3 + 2 * 256 + 65536, 3 + 2 * 256 + 65536]
     np.testing.assert_array_equal(sample.ignore, sample.labels == 0)
@@ -80,14 +80,14 @@ def test_a_photo_lying_on_its_side_is_turned_before_its_size_is_compared(tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by a quarter to see it upright
     save(tmp_path / "images" / "a.png", np.zeros((4, 3, 3), np.uint8), exif=exif)
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     assert sample.image.shape[:2] == sample.labels.shape == (3, 4)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     save(tmp_path / "images" / "a.png", np.zeros((4, 3, 3), np.uint8))
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     with pytest.raises(DataError, match=r"truth of a\.png is 3 x 4 .*images/a\.png is 4 x 3"):
         _ = sample.labels
 
@@ -95,7 +95,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_an_ignore_map_of_another_size_is_refused(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     save(tmp_path / "ignore" / "a.png", np.zeros((4, 3), bool))
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     with pytest.raises(DataError, match=r"ignore/a\.png is 4 x 3 .*another size than .*masks/a\.png"):
         _ = sample.ignore
 
@@ -105,7 +105,7 @@ def test_a_label_map_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_p
     add_image(tmp_path, "a")
     huge = np.zeros((60, 80, 3) if kind == "panoptic" else (60, 80), np.uint8)
     save(tmp_path / kind / "a.png", huge)
-    (sample,) = FolderDataset(tmp_path, max_pixels=100)
+    (sample,) = open_labelled(tmp_path, max_pixels=100).edges()
     with pytest.raises(DataError, match=f"{kind}/a.png is 80 x 60 pixels, more than the limit of 100"):
         _ = sample.ignore if kind == "ignore" else sample.labels
     if kind != "panoptic":
@@ -116,37 +116,37 @@ def test_a_label_map_larger_than_the_limit_is_refused_before_it_is_decoded(tmp_p
 
 def test_a_folder_that_is_no_data_set_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images is not a folder; a labelled folder has images/"):
-        FolderDataset(tmp_path)
+        open_labelled(tmp_path).edges()
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match=r"No image in .*images: looked for .*\.jpg"):
-        FolderDataset(tmp_path)
+        open_labelled(tmp_path).edges()
     save(tmp_path / "images" / "a.png", np.zeros((3, 4, 3), np.uint8))
     with pytest.raises(DataError, match="neither panoptic/ nor masks/"):
-        FolderDataset(tmp_path)
+        open_labelled(tmp_path).edges()
     (tmp_path / "masks").mkdir()
     with pytest.raises(DataError, match=r"1 of 1 images have no truth: .*a\.png is missing"):
-        FolderDataset(tmp_path)
+        open_labelled(tmp_path).edges()
 
 
 def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     add_image(tmp_path, "a", suffix=".jpg")
     with pytest.raises(DataError, match=r"a\.jpg and a\.png .* one stem"):
-        FolderDataset(tmp_path)
+        open_labelled(tmp_path).edges()
 
 
 def test_truth_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     save(tmp_path / "masks" / "a.png", np.zeros((3, 4, 3), np.uint8))
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     with pytest.raises(DataError, match="mode RGB"):
         _ = sample.labels
     save(tmp_path / "panoptic" / "a.png", np.zeros((3, 4), np.uint8))
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     with pytest.raises(DataError, match="mode L"):
         _ = sample.labels
     (tmp_path / "panoptic" / "a.png").write_bytes(b"no picture")
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     with pytest.raises(DataError, match="cannot be read"):
         _ = sample.labels
 
@@ -154,7 +154,7 @@ def test_truth_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the labelled photos are not beside this checkout")
 @pytest.mark.parametrize(("name", "images"), [("coco_panoptic", 29), ("coco_instances", 66), ("nuts", 18)])
 def test_the_shared_sets_can_be_read(name: str, images: int) -> None:
-    dataset = FolderDataset(SHARED / name)
+    dataset = open_labelled(SHARED / name).edges()
     assert len(dataset) == images
     sample = next(iter(dataset))
     assert sample.labels.shape == sample.image.shape[:2] == sample.ignore.shape
@@ -165,7 +165,7 @@ def test_the_shared_sets_can_be_read(name: str, images: int) -> None:
 def test_a_truth_over_the_limit_is_refused_by_its_header(tmp_path: Path, kind: str) -> None:
     add_image(tmp_path, "a")
     header_only(tmp_path / kind / "a.png", 20_000, 2 if kind == "panoptic" else 0)
-    (sample,) = FolderDataset(tmp_path)
+    (sample,) = open_labelled(tmp_path).edges()
     with pytest.raises(DataError, match=rf"{kind}/a\.png is 20000 x 20000 pixels, more than the limit"):
         _ = sample.labels
     if kind != "panoptic":
@@ -179,7 +179,7 @@ def test_the_limit_that_is_given_reaches_every_file(tmp_path: Path, kind: str) -
     add_image(tmp_path, "a")
     save(tmp_path / kind / "a.png", np.zeros((3, 4, 3) if kind == "panoptic" else (3, 4), np.uint8))
     for limit in (11, 12):
-        (sample,) = FolderDataset(tmp_path, max_pixels=limit)
+        (sample,) = open_labelled(tmp_path, max_pixels=limit).edges()
         if limit == 12:
             assert sample.labels.shape == (3, 4)
         else:
@@ -187,7 +187,7 @@ def test_the_limit_that_is_given_reaches_every_file(tmp_path: Path, kind: str) -
                 _ = sample.labels
     if kind == "ignore":
         save(tmp_path / kind / "a.png", np.zeros((4, 5), np.uint8))
-        (sample,) = FolderDataset(tmp_path, max_pixels=12)
+        (sample,) = open_labelled(tmp_path, max_pixels=12).edges()
         with pytest.raises(DataError, match=r"ignore/a\.png is 5 x 4 pixels, more than the limit of 12"):
             _ = sample.labels
 
@@ -204,9 +204,9 @@ def test_what_is_chosen_on_opening_is_what_is_given(tmp_path: Path) -> None:
 def test_only_chosen_photos_need_a_truth(tmp_path: Path) -> None:
     add_image(tmp_path, "a")
     save(tmp_path / "images" / "b.png", np.zeros((3, 4, 3), np.uint8))
-    assert FolderDataset(tmp_path, 1).names == ("a.png",)
+    assert open_labelled(tmp_path, selection=Selection(limit=1)).edges().names == ("a.png",)
     with pytest.raises(DataError, match=r"1 of 2 images have no truth: .*b\.png is missing"):
-        FolderDataset(tmp_path)
+        open_labelled(tmp_path).edges()
 
 
 def test_what_is_ignored_is_one_crowd_of_the_instances(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tracedge.datasets.fingerprint import fingerprint
-from tracedge.datasets.folder import FolderDataset
+from tracedge.datasets.labelled import open_labelled
 from tracedge.errors import RunError
 from tracedge.evaluation.edges import evaluate_edges
 from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, instances_json
@@ -119,7 +119,9 @@ def test_edges_of_another_truth_or_photo_are_refused(tmp_path, changed):
 
         asked = []
         with journal_beside(tmp_path / "r.json", {}) as journal:
-            evaluate_edges(FolderDataset(tmp_path), {"none": predict}, EdgeProtocol(3), 1, journal=journal, truth="set")
+            evaluate_edges(
+                open_labelled(tmp_path).edges(), {"none": predict}, EdgeProtocol(3), 1, journal=journal, truth="set"
+            )
         return asked
 
     with pytest.raises(KeyboardInterrupt):

@@ -16,17 +16,17 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from tracedge.cli import app
-from tracedge.datasets.folder import FolderDataset
+from tracedge.datasets.labelled import open_labelled
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError, RunError, SettingsError, TracedgeError
 from tracedge.evaluation import edges as edge_evaluation
 from tracedge.evaluation.edges import true_boundaries
-from tracedge.evaluation.recipes import RECIPES
-from tracedge.evaluation.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.measures import MEASURES
 from tracedge.evaluation.reproduction.models import Models
 from tracedge.evaluation.reproduction.recipe import DATA, STRAIGHT, EdgeSource, needs
+from tracedge.evaluation.reproduction.recipes import RECIPES
 from tracedge.evaluation.reproduction.report import Cell, format_figure
+from tracedge.evaluation.reproduction.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.request import SMALL, Request, Scale
 from tracedge.export.png import write_png16
 from tracedge.student.files import fingerprint, read_student
@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 def true_edges(root: Path, output: Path) -> Path:
     """The borders of a labelled folder as another detector would write them."""
     output.mkdir(parents=True, exist_ok=True)
-    for sample in FolderDataset(root):
+    for sample in open_labelled(root).edges():
         write_png16(output / f"{sample.stem}.edges.png", true_boundaries(sample).astype(np.float32))
     return output
 

@@ -10,9 +10,9 @@ from panoptic_maps import CAT, CATEGORIES, DOG, SKY, panoptic
 from tracedge.categories import VOC_PANOPTIC
 from tracedge.datasets.layouts import open_dataset
 from tracedge.errors import DataError, RunError
-from tracedge.evaluation.recipes import RECIPES
-from tracedge.evaluation.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.recipe import needs
+from tracedge.evaluation.reproduction.recipes import RECIPES
+from tracedge.evaluation.reproduction.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.request import SMALL, Request
 from tracedge.export.panoptic import write_panoptic
 

@@ -166,7 +166,7 @@ def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.b
     """Watershed basins (H, W) from 0, and bool (H, W) the ridges between them.
 
     A pixel on the ridge between two goes to the one on its left or above it: an edge map marks the last pixel of an object, as
-    `tracedge.metrics.edges.instance_boundaries` does.
+    `tracedge.metrics.instance_boundaries` does.
     """
     smooth = gaussian_filter(edges, _SMOOTHING, mode="nearest")
     # Ground falls away from the edges, so that a narrow gap in one is a saddle, and its two sides are two basins.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION
 from tracedge.errors import SettingsError
+from tracedge.settings import choose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,8 +139,8 @@ def zero_shots(names: list[str], options: option.PredictorOptions) -> dict[str, 
     """
     from tracedge.rivals import ZERO_SHOT
 
-    if unknown := [name for name in names if name not in ZERO_SHOT]:
-        raise SettingsError(f"unknown rival {unknown[0]!r}: choose one of {', '.join(ZERO_SHOT)}")
+    for name in names:
+        choose("rival", name, dict.fromkeys(ZERO_SHOT))
     if not names:
         return {}
     from tracedge.rivals.zero_shot import zero_shot

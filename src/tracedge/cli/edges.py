@@ -60,13 +60,13 @@ def edges(
     """
     # 1. Check everything that can be checked before a model is loaded.
     from tracedge.edges import KINDS
-    from tracedge.errors import SettingsError
     from tracedge.images import load_image
     from tracedge.runs import FolderRun, find_images
+    from tracedge.settings import choose
 
     kinds = dict.fromkeys(kind or [])
-    if unknown := [name for name in kinds if name not in KINDS]:
-        raise SettingsError(f"unknown kind of edges {unknown[0]!r}: choose among nms, thin and binary")
+    for name in kinds:
+        choose("kind of edges", name, KINDS)
     suffixes = [SOFT, *(f".edges.{name}.png" for name in kinds if name != "soft")]
     suffixes += [".overlay.png"] * overlay + [".edges.npz"] * npz
     jobs = find_images(paths, output=output)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tracedge.instances import Instances
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
+    from tracedge.rivals import FolderOfEdges
     from tracedge.rivals.zero_shot import SegmentProposer
 
 
@@ -84,17 +85,17 @@ class FromModel:
             for name in self.proposals
         }
 
-    def methods(self) -> Comparison:
+    def methods(self) -> Comparison[str]:
         """A row for each way from a photo to masks."""
         return self.looked_at((), True)[0]
 
-    def looked_at(self, names: Sequence[str], missing_empty: bool) -> tuple[Comparison, dict[str, object]]:
+    def looked_at(self, names: Sequence[str], missing_empty: bool) -> tuple[Comparison[str], dict[str, object]]:
         """The same, and what the masks depend on.
 
         Raises:
             SettingsError: an image of `names` of which a file of --proposals has no masks, and those do not count as empty.
         """
-        from tracedge.evaluation.instance_methods import Comparison
+        from tracedge.evaluation.instance_methods import Comparison, every_way
         from tracedge.proposals.from_features import Proposer
         from tracedge.proposals.from_files import MaskSource
         from tracedge.rivals import canny_edges
@@ -117,10 +118,11 @@ class FromModel:
                 found[short if files.count(short) == 1 else name] = partial(_read, source=source)
             said[name] = source.provenance if source is not None else name
         predictor = option.predictor(self.options, student=self.student, teacher=self.teacher)
-        edges: dict[str, EdgesOf] = {"Canny": canny_edges} if self.rivals else {}
+        edges: dict[str, EdgesOf | FolderOfEdges] = {"Canny": canny_edges} if self.rivals else {}
         edges["our"] = lambda image: predictor(image).edges
         settings = SegmentSettings()
-        return Comparison(edges, found, settings, walk_device(predictor.device)), {
+        ways = every_way(edges, found)
+        return Comparison(ways, edges, found, settings, walk_device(predictor.device)), {
             "edges": predictor.provenance,
             "proposals": said,
             "segment": asdict(settings),

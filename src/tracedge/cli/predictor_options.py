@@ -216,9 +216,7 @@ def torch_dtype(name: str | None) -> torch.dtype | None:
     """What --dtype says; None leaves the choice to the device."""
     import torch
 
-    from tracedge.errors import SettingsError
+    from tracedge.settings import choose
 
-    dtypes = {None: None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in dtypes:
-        raise SettingsError(f"unknown dtype {name!r}: choose float32, bfloat16 or float16")
-    return dtypes[name]
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return None if name is None else choose("dtype", name, dtypes)

@@ -58,7 +58,7 @@ def reproduce(
 
     Without a recipe: the list of them, and what each needs.
     """
-    from tracedge.evaluation.recipes import recipe as find_recipe
+    from tracedge.evaluation.reproduction.recipes import recipe as find_recipe
 
     if recipe is None:
         _list()
@@ -70,9 +70,9 @@ def reproduce(
     from rich.console import Console
     from rich.progress import Progress
 
-    from tracedge.evaluation.reproduce import plan
-    from tracedge.evaluation.reproduce import reproduce as run
     from tracedge.evaluation.reproduction.report import reproduction_markdown
+    from tracedge.evaluation.reproduction.reproduce import plan
+    from tracedge.evaluation.reproduction.reproduce import reproduce as run
     from tracedge.evaluation.reproduction.request import FULL, SMALL, Request
 
     scale = SMALL if small else FULL
@@ -111,8 +111,8 @@ def reproduce(
 
 
 def _list() -> None:
-    from tracedge.evaluation.recipes import RECIPES
     from tracedge.evaluation.reproduction.recipe import needs
+    from tracedge.evaluation.reproduction.recipes import RECIPES
 
     for name, found in RECIPES.items():
         typer.echo(f"{name}: {found.about} (paper, {found.section})")

@@ -53,16 +53,15 @@ def segment_folder(
     max_pixels: int,
 ) -> None:
     """Run, collect, report; ends the command with its exit code."""
-    from tracedge.errors import SettingsError
     from tracedge.images import load_image
     from tracedge.proposals.from_files import MaskSource
     from tracedge.runs import FolderRun, find_images
     from tracedge.segmentation import Segmenter
+    from tracedge.settings import choose
 
     # 1. Check everything that can be checked before a model is loaded.
-    if unknown := [name for name in formats if name not in PER_IMAGE | TOGETHER]:
-        known = ", ".join(PER_IMAGE | TOGETHER)
-        raise SettingsError(f"unknown format {unknown[0]!r}: choose among {known}")
+    for name in formats:
+        choose("format", name, PER_IMAGE | TOGETHER)
     per_image = {name: PER_IMAGE[name] for name in PER_IMAGE if name in formats}
     if settings.overlapping:
         per_image["npz"] = NPZ  # a label map cannot hold masks that overlap

@@ -1,7 +1,12 @@
-"""A labelled folder: images/, masks/ or panoptic/, and ignore/, one file of each an image."""
+"""A labelled folder: images/, masks/ or panoptic/, and ignore/, one file of each an image.
 
-import os
-from collections.abc import Iterator
+root/images/<stem>.jpg      the photos (any suffix of tracedge.images)
+root/panoptic/<stem>.png    COCO panoptic, id = R + 256 G + 65536 B, 0 is void; if it is there, its segments,
+                            things and stuff, are the truth of edges
+root/masks/<stem>.png       otherwise: grey labels, 8 or 16 bits, 0 background, 1..N instances
+root/ignore/<stem>.png      optional, for some images or all: > 0 where nothing is known
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,49 +65,6 @@ class TruthFiles:
         """
         labels, ignore = self.read()
         return EdgeTruth(labels, ignore if self.void is None else ignore | (labels == self.void), self.void)
-
-
-class FolderDataset:
-    """The edges of a folder, in the order of the file names.
-
-        root/images/<stem>.jpg      the photos (any suffix of tracedge.images)
-        root/panoptic/<stem>.png    COCO panoptic, id = R + 256 G + 65536 B, 0 is void; if it is there, its segments,
-                                    things and stuff, are the truth
-        root/masks/<stem>.png       otherwise: grey labels, 8 or 16 bits, 0 background, 1..N instances
-        root/ignore/<stem>.png      optional, for some images or all: > 0 where nothing is known
-
-    Args:
-        root: the folder.
-        limit: keep only the first so many images.
-        selection: which images; `limit` is then its own.
-        max_pixels: the largest H * W accepted of a photo or PNG.
-
-    Raises:
-        DataError: no images, no truth folder, a chosen image without truth, or two images of one stem.
-    """
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        limit: int | None = None,
-        *,
-        selection: Selection | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        self.root = Path(root)
-        names = photo_names(self.root, Selection(limit=limit) if selection is None else selection)
-        self._samples = folder_edges(self.root, names, max_pixels)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The file names of the photos, in order."""
-        return self._samples.names
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __iter__(self) -> Iterator[EdgeSample]:
-        return iter(self._samples)
 
 
 def photo_names(root: Path, selection: Selection) -> tuple[str, ...]:

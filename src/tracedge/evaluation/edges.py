@@ -15,7 +15,8 @@ from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.naming import naming, refuse_doubles, without_suffix
 from tracedge.evaluation.processes import in_order
 from tracedge.metrics.curves import f_measure
-from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, instance_boundaries, score_image
+from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, score_image
+from tracedge.metrics.instance_boundaries import instance_boundaries
 from tracedge.rivals import FolderOfEdges
 
 EdgesOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -1,50 +1,87 @@
-"""Every way from a photo to instances that the table compares: proposals alone, with BGP on whose edges, and edges alone."""
+"""Ways from a photo to instances that tables compare: proposals alone, with BGP on whose edges, and edges alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tracedge.errors import DataError
 from tracedge.evaluation.edges import EdgesOf
 from tracedge.evaluation.instances import LabelledInstances
+from tracedge.evaluation.naming import without_suffix
 from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
 from tracedge.regions import closed_regions
+from tracedge.rivals import FolderOfEdges
 from tracedge.segmentation import SegmentSettings, fitted, segment
 
 ProposalsOf = Callable[[LabelledInstances], Instances]
+Whose = TypeVar("Whose", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Method(Generic[Whose]):
+    """A way to masks. edges: whose; None: the proposals as they are. proposals: which; None: masks straight from the edges."""
+
+    name: str
+    edges: Whose | None
+    proposals: str | None
+
+
+def every_way(edges: Iterable[str], proposals: Iterable[str]) -> tuple[Method[str], ...]:
+    """Each of the proposals alone and with BGP on everybody's edges, and masks straight from the edges.
+
+    >>> [way.name for way in every_way(["our"], ["maskcut"])]
+    ['maskcut', 'maskcut + BGP, our edges', 'straight from our edges']
+    """
+    ways: list[Method[str]] = []
+    for name in proposals:
+        ways.append(Method(name, None, name))
+        ways += [Method(f"{name} + BGP, {whose} edges", whose, name) for whose in edges]
+    return (*ways, *(Method(f"straight from {whose} edges", whose, None) for whose in edges))
+
+
+@dataclass(frozen=True)
+class Comparison(Generic[Whose]):
     """All methods on one image; edges and proposals are made once for it.
 
-    edges: name of whose edges -> image (H, W, 3) -> float32 (H, W) in [0, 1]. proposals: name -> masks of an image. settings: of
-    propagation and of masks from edges, the same for everybody's edges. All masks are kept, unsure and overlapping ones too:
-    the scores rank them. device: where the walk of the propagation is done: the CPU or CUDA.
+    methods: in the order of the table. edges: whose edges -> image (H, W, 3) -> float32 (H, W) in [0, 1], or another detector's
+    files. proposals: name -> masks of an image. settings: of propagation and of masks from edges, the same for everybody's edges.
+    All masks are kept, unsure and overlapping ones too: the scores rank them. device: where the walk of the propagation is done:
+    the CPU or CUDA.
     """
 
-    edges: Mapping[str, EdgesOf]
+    methods: tuple[Method[Whose], ...]
+    edges: Mapping[Whose, EdgesOf | FolderOfEdges]
     proposals: Mapping[str, ProposalsOf]
-    settings: SegmentSettings
+    settings: SegmentSettings = field(default_factory=SegmentSettings)
     device: str | torch.device = "cpu"
 
     def __call__(self, sample: LabelledInstances) -> dict[str, Instances]:
         if sample.image is None:
             raise DataError("its truth has no image to predict from: give a folder with images/ as --truth.")
         settings = replace(self.settings, overlapping=True, min_score=0.0)
-        edges = {whose: EdgeMap(edges_of(sample.image)) for whose, edges_of in self.edges.items()}
+        edges = {whose: EdgeMap(_edges(of, sample.name, sample.image)) for whose, of in self.edges.items()}
         regions = {whose: closed_regions(fitted(theirs.edges, settings.max_side)) for whose, theirs in edges.items()}
-        found = {}
-        for name, proposals_of in self.proposals.items():
-            found[name] = proposals_of(sample)
-            for whose, theirs in edges.items():
-                found[f"{name} + BGP, {whose} edges"] = segment(
-                    theirs, found[name], settings, regions=regions[whose], device=self.device
-                )
-        for whose, theirs in edges.items():
-            found[f"straight from {whose} edges"] = segment(theirs, None, settings, regions=regions[whose])
-        return found
+        proposals = {name: proposals_of(sample) for name, proposals_of in self.proposals.items()}
+
+        def masks(method: Method[Whose]) -> Instances:
+            given = None if method.proposals is None else proposals[method.proposals]
+            if method.edges is None:
+                assert given is not None  # a method has edges or proposals
+                return given
+            theirs = edges[method.edges]
+            return segment(theirs, given, settings, regions=regions[method.edges], device=self.device)
+
+        return {method.name: masks(method) for method in self.methods}
+
+
+def _edges(of: EdgesOf | FolderOfEdges, name: str, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    if isinstance(of, FolderOfEdges):
+        return of.read(without_suffix(name), (image.shape[0], image.shape[1]))
+    return of(image)

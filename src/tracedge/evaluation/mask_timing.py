@@ -14,7 +14,7 @@ from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
 from tracedge.evaluation.memory import free_bytes, peak_bytes
 from tracedge.evaluation.timing import Timing, timed
 from tracedge.instances import Instances
-from tracedge.metrics.edges import instance_boundaries
+from tracedge.metrics.instance_boundaries import instance_boundaries
 from tracedge.propagation import PropagationSettings, boundary_guided_propagation, cut, distinct
 from tracedge.proposals.maskcut import maskcut
 from tracedge.regions import closed_regions

@@ -11,7 +11,8 @@ from tracedge.evaluation.mask_timing import drawn_scene, rough_masks
 from tracedge.evaluation.memory import peak_bytes
 from tracedge.evaluation.timing import Timing, timed
 from tracedge.instances import Instances
-from tracedge.metrics.edges import STANDARD, instance_boundaries, score_image
+from tracedge.metrics.edges import STANDARD, score_image
+from tracedge.metrics.instance_boundaries import instance_boundaries
 from tracedge.metrics.instances import InstanceScores, score_instances
 from tracedge.rivals.edges import sobel_edges
 

@@ -17,7 +17,7 @@ from tracedge.errors import DataError
 from tracedge.fit import Fit
 from tracedge.instances import Instances
 from tracedge.maps import canonical_json
-from tracedge.metrics.edges import instance_boundaries
+from tracedge.metrics.instance_boundaries import instance_boundaries
 
 Labels = NDArray[np.int32]
 

@@ -1,1 +1,1 @@
-"""What `tracedge.evaluation.reproduce` is made of: what is asked for, where, what is missing, models, measures, report."""
+"""The paper's tables again: what is asked for, where, what is missing, models, measures, report; `reproduce` runs them."""

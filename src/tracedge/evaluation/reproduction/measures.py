@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import torch
 
 from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
-from tracedge.evaluation.edges import EdgeRow, EdgesOf, evaluate_edges
-from tracedge.evaluation.instances import LabelledInstances, evaluate_instances, labelled_set
+from tracedge.evaluation.edges import EdgeRow, evaluate_edges
+from tracedge.evaluation.instance_methods import Comparison, Method
+from tracedge.evaluation.instances import evaluate_instances, labelled_set
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.reproduction.models import Models
 from tracedge.evaluation.reproduction.panoptic import measure_panoptic
@@ -21,12 +22,7 @@ from tracedge.evaluation.reproduction.request import Request
 from tracedge.evaluation.timesteps import evaluate_timesteps
 from tracedge.evaluation.timing import plain_teacher, timed
 from tracedge.fit import Fit
-from tracedge.instances import Instances
-from tracedge.maps import EdgeMap
 from tracedge.metrics.edges import EdgeProtocol
-from tracedge.regions import Regions, closed_regions
-from tracedge.rivals import FolderOfEdges
-from tracedge.segmentation import SegmentSettings, fitted, segment
 from tracedge.student.predictor import EdgePredictor
 from tracedge.teacher import EdgeTeacher
 from tracedge.walk import walk_device
@@ -75,7 +71,7 @@ def measure_edges(bench: Bench) -> Measured:
 
 def measure_instances(bench: Bench) -> Measured:
     """AP and AR100 in per cent, with edges alone too where a column asks for it, and how many masks there were."""
-    methods = _Methods(bench)
+    methods = _methods(bench)
     done = iter(range(1, len(bench.place.names) + 1))
     found = evaluate_instances(
         labelled_set(bench.place.samples()),
@@ -168,52 +164,29 @@ MEASURES: dict[str, Callable[[Bench], Measured]] = {
 """What `Recipe.measure` names."""
 
 
-class _Methods:
-    """All rows on one image; what rows share is made once for it."""
+def _methods(bench: Bench) -> Comparison[EdgeSource]:
+    """The rows, and where a column asks for it each row's edges alone; what rows share is made once an image."""
+    key, models, device = bench.place.key, bench.models, bench.request.device or "cpu"
+    methods = [Method(row.label, row.edges, _given(row)) for row in bench.rows]
+    if STRAIGHT in bench.request.recipe.columns:
+        methods += [Method(_straight(row.label), row.edges, None) for row in bench.rows if row.edges is not None]
+    sources = dict.fromkeys(method.edges for method in methods if method.edges is not None)
+    names = dict.fromkeys(method.proposals for method in methods if method.proposals is not None)
+    return Comparison(
+        tuple(methods),
+        {source: models.edges(source, key) for source in sources},
+        {name: models.proposals(name, key) for name in names},
+        device=walk_device(torch.device(device)),
+    )
 
-    def __init__(self, bench: Bench) -> None:
-        key, models = bench.place.key, bench.models
-        self._rows = bench.rows
-        self._alone = bench.rows if STRAIGHT in bench.request.recipe.columns else ()
-        sources = {row.edges for row in bench.rows if row.edges is not None}
-        names = {row.proposals for row in bench.rows if row.proposals not in (None, "edges")}
-        self._edges: dict[EdgeSource, EdgesOf | FolderOfEdges] = {each: models.edges(each, key) for each in sources}
-        self._proposals = {name: models.proposals(str(name), key) for name in names}
-        self._settings = SegmentSettings(overlapping=True, min_score=0.0)  # the scores rank them
-        self._device = walk_device(torch.device(bench.request.device or "cpu"))
 
-    def __call__(self, sample: LabelledInstances) -> dict[str, Instances]:
-        proposals: dict[str | None, Instances] = {name: of(sample) for name, of in self._proposals.items()}
-        edges: dict[EdgeSource, tuple[EdgeMap, Regions]] = {}
-        for source, of_image in self._edges.items():
-            found = EdgeMap(_edges_on(of_image, sample))
-            edges[source] = found, closed_regions(fitted(found.edges, self._settings.max_side))
-        masks = {row.label: self._masks(row, proposals, edges) for row in self._rows}
-        alone = (replace(row, label=_straight(row.label), proposals="edges") for row in self._alone if row.edges)
-        return masks | {row.label: self._masks(row, proposals, edges) for row in alone}
-
-    def _masks(
-        self,
-        row: Row,
-        proposals: Mapping[str | None, Instances],
-        edges: Mapping[EdgeSource, tuple[EdgeMap, Regions]],
-    ) -> Instances:
-        if row.edges is None:
-            return proposals[row.proposals]
-        theirs, regions = edges[row.edges]
-        return segment(theirs, proposals.get(row.proposals), self._settings, regions=regions, device=self._device)
+def _given(row: Row) -> str | None:
+    """The proposals of a row; None for masks straight from its edges."""
+    return None if row.proposals == "edges" else row.proposals
 
 
 def _straight(label: str) -> str:
     return f"{label}, straight"
-
-
-def _edges_on(of_image: EdgesOf | FolderOfEdges, sample: LabelledInstances) -> np.ndarray:
-    assert sample.image is not None  # places have photos
-    if isinstance(of_image, FolderOfEdges):
-        height, width = sample.image.shape[:2]
-        return of_image.read(sample.name.rpartition(".")[0], (height, width))
-    return of_image(sample.image)
 
 
 def _of_edges(row: EdgeRow) -> dict[str, float | None]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tracedge.datasets.selection import Selection
 from tracedge.errors import SettingsError
-from tracedge.evaluation.recipes import recipe
 from tracedge.evaluation.reproduction.recipe import Recipe
+from tracedge.evaluation.reproduction.recipes import recipe
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The paper's tables and ablations as data: each row, what stands for it here, the paper's figures, and what it needs.
 
-Figures are the paper's (TRACE, arXiv 2503.07982, sections 3 and 4), for `tracedge.evaluation.reproduce` to set ours beside them.
+Figures are the paper's (TRACE, arXiv 2503.07982, sections 3 and 4), for `reproduce` to set ours beside them.
 AP, AR100 and PQ in per cent, ms for an image on one A100.
 """
 
