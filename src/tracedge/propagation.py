@@ -47,7 +47,7 @@ class PropagationSettings:
     """
 
     separate: Literal["regions", "components"] = "regions"
-    level: float = 0.15
+    level: float = 0.2
     walk: Literal["basins", "cells"] = "basins"
     grid: int = 4
     radius: float = 5.0
