@@ -76,9 +76,8 @@ def test_fragments_that_masks_share_walk_once_and_the_masks_are_what_they_are_al
     monkeypatch.setattr(
         propagation, "walk", lambda edges, seeds, **how: walked.append(len(seeds)) or walk(edges, seeds, **how)
     )
-    over_cells = PropagationSettings(walk="cells")
-    both = boundary_guided_propagation(oracle_edges(labels), Instances(masks), over_cells)
-    alone = boundary_guided_propagation(oracle_edges(labels), Instances(masks[:1]), over_cells)
+    both = boundary_guided_propagation(oracle_edges(labels), Instances(masks))
+    alone = boundary_guided_propagation(oracle_edges(labels), Instances(masks[:1]))
     assert walked == [3, 3]
     assert (both.masks == alone.masks).all()
 
@@ -151,7 +150,7 @@ def test_narrow_objects_with_an_edge_in_each_of_their_cells_are_kept(over):
 
 def test_a_good_mask_stays_where_edges_do_no_better():
     good = disc(50, 60, 30)
-    faint = 0.1 * rims(good[None], "inside")
+    faint = 0.16 * rims(good[None], "inside")
     found = boundary_guided_propagation(faint, Instances(good[None]))
     assert (found.masks == good).all()
     assert found.scores[0] > 0
@@ -239,7 +238,9 @@ def halves(mask, share=0.5):
 def test_halves_of_an_object_come_together_however_small_it_is_and_soft_its_edges(size, strength):
     truth = disc(60, 60, size / 2, (120, 120))
     edges = np.float32(strength) * rims(truth[None], "inside")
-    found = boundary_guided_propagation(edges, Instances(halves(truth)), PropagationSettings(min_area=16))
+    found = boundary_guided_propagation(
+        edges, Instances(halves(truth)), PropagationSettings(walk="basins", min_area=16)
+    )
     assert len(found) == 1
     assert pairwise_iou(truth[None], found.masks).max() > 0.9
 
@@ -249,7 +250,9 @@ def test_a_quarter_of_a_small_object_grows_to_all_of_it(strength):
     truth = disc(60, 60, 10, (120, 120))
     quarter = truth & (np.arange(120) < 60) & (np.arange(120)[:, None] < 60)
     edges = np.float32(strength) * rims(truth[None], "inside")
-    found = boundary_guided_propagation(edges, Instances(quarter[None]), PropagationSettings(min_area=16))
+    found = boundary_guided_propagation(
+        edges, Instances(quarter[None]), PropagationSettings(walk="basins", min_area=16)
+    )
     assert len(found) == 1
     assert pairwise_iou(truth[None], found.masks).max() > 0.75
 
@@ -260,7 +263,9 @@ def test_a_ring_stays_a_ring(strength, judge):
     outer, inner = disc(60, 60, 40, (120, 120)), disc(60, 60, 20, (120, 120))
     ring = outer & ~inner
     edges = np.float32(strength) * rims(np.stack([outer, inner]), "inside")
-    found = boundary_guided_propagation(edges, Instances(np.stack([ring, inner])), PropagationSettings(judge=judge))
+    found = boundary_guided_propagation(
+        edges, Instances(np.stack([ring, inner])), PropagationSettings(walk="basins", judge=judge)
+    )
     assert len(found) == 2
     assert pairwise_iou(np.stack([ring, inner]), found.masks).max(axis=1).min() > 0.9
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,11 @@ Crf = Annotated[
 ]
 ImageIds = Annotated[
     Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
+]
+
+Walk = Annotated[
+    Literal["cells", "basins"],
+    typer.Option(help="Over what pieces of masks grow: cells of a grid, or basins, for small objects and soft edges."),
 ]
 
 
