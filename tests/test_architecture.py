@@ -33,7 +33,7 @@ PATH = [
     {"datasets", "pretraining"},
     {"student"},
     {"regions", "walk"},
-    {"objectness"},
+    {"objectness", "basin_walk"},
     {"propagation", "permutohedral"},
     {"crf"},
     {"proposals"},

@@ -25,11 +25,13 @@ def touching_boxes(count):
     return labels
 
 
+@pytest.mark.parametrize("over", ["basins", "cells"])
 @pytest.mark.parametrize("separate", ["regions", "components"])
-def test_one_mask_of_k_touching_objects_becomes_k(separate):
+def test_one_mask_of_k_touching_objects_becomes_k(separate, over):
     labels = touching_boxes(4)
     merged_mask = Instances((labels > 0)[None])
-    found = boundary_guided_propagation(oracle_edges(labels), merged_mask, PropagationSettings(separate=separate))
+    settings = PropagationSettings(separate=separate, walk=over)
+    found = boundary_guided_propagation(oracle_edges(labels), merged_mask, settings)
     truth = Instances.from_labels(labels)
     overlap = pairwise_iou(truth.masks, found.masks)
     assert len(found) == 4
@@ -136,10 +138,13 @@ def test_outlines_are_exact_on_whichever_side_of_them_the_edge_is(where, radius,
     assert pairwise_iou(truth, found.masks).max(axis=1).min() > 0.95
 
 
-def test_narrow_objects_with_an_edge_in_each_of_their_cells_are_kept():
+@pytest.mark.parametrize("over", ["basins", "cells"])
+def test_narrow_objects_with_an_edge_in_each_of_their_cells_are_kept(over):
     truth = np.zeros((2, 60, 120), bool)
     truth[0, 20:24, 10:110] = truth[1, 24:28, 10:110] = True
-    found = boundary_guided_propagation(rims(truth, "outside"), Instances(truth.any(axis=0)[None]))
+    found = boundary_guided_propagation(
+        rims(truth, "outside"), Instances(truth.any(axis=0)[None]), PropagationSettings(walk=over)
+    )
     assert pairwise_iou(truth, found.masks).max(axis=1).min() > 0.9
 
 
@@ -188,7 +193,9 @@ def test_masks_of_another_image_are_refused():
         boundary_guided_propagation(np.zeros((8, 8), np.float32), Instances(np.ones((1, 8, 9), bool)))
 
 
-@pytest.mark.parametrize("wrong", [{"level": 1.5}, {"grid": 0}, {"beta": np.nan}, {"steps": True}, {"separate": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"level": 1.5}, {"grid": 0}, {"beta": np.nan}, {"steps": True}, {"separate": "x"}, {"walk": "x"}]
+)
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         PropagationSettings(**wrong)
@@ -216,3 +223,56 @@ def test_copies_of_a_mask_come_back_once():
     found = boundary_guided_propagation(np.zeros((100, 120), np.float32), Instances(np.stack([mask] * 3)))
     assert len(found) == 1
     assert (found.masks == mask).all()
+
+
+def halves(mask, share=0.5):
+    """Two pieces of a mask, from its left and its right, each with about this share of its columns."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    left, right = mask.copy(), mask.copy()
+    left[:, columns[round(len(columns) * share)] :] = right[:, : columns[round(len(columns) * (1 - share))]] = False
+    return np.stack([left, right])
+
+
+@pytest.mark.parametrize("size", [12, 20, 40, 80])
+@pytest.mark.parametrize("strength", [0.3, 0.4, 0.7, 1])
+def test_halves_of_an_object_come_together_however_small_it_is_and_soft_its_edges(size, strength):
+    truth = disc(60, 60, size / 2, (120, 120))
+    edges = np.float32(strength) * rims(truth[None], "inside")
+    found = boundary_guided_propagation(
+        edges, Instances(halves(truth)), PropagationSettings(walk="basins", min_area=16)
+    )
+    assert len(found) == 1
+    assert pairwise_iou(truth[None], found.masks).max() > 0.9
+
+
+@pytest.mark.parametrize("strength", [0.3, 0.4, 1])
+def test_a_quarter_of_a_small_object_grows_to_all_of_it(strength):
+    truth = disc(60, 60, 10, (120, 120))
+    quarter = truth & (np.arange(120) < 60) & (np.arange(120)[:, None] < 60)
+    edges = np.float32(strength) * rims(truth[None], "inside")
+    found = boundary_guided_propagation(
+        edges, Instances(quarter[None]), PropagationSettings(walk="basins", min_area=16)
+    )
+    assert len(found) == 1
+    assert pairwise_iou(truth[None], found.masks).max() > 0.75
+
+
+@pytest.mark.parametrize("judge", [True, False])
+@pytest.mark.parametrize("strength", [0.3, 0.5, 1])
+def test_a_ring_stays_a_ring(strength, judge):
+    outer, inner = disc(60, 60, 40, (120, 120)), disc(60, 60, 20, (120, 120))
+    ring = outer & ~inner
+    edges = np.float32(strength) * rims(np.stack([outer, inner]), "inside")
+    found = boundary_guided_propagation(
+        edges, Instances(np.stack([ring, inner])), PropagationSettings(walk="basins", judge=judge)
+    )
+    assert len(found) == 2
+    assert pairwise_iou(np.stack([ring, inner]), found.masks).max(axis=1).min() > 0.9
+
+
+def test_an_image_without_edges_gets_no_objects_that_were_not_given():
+    noise = (0.1 * np.random.default_rng(0).random((100, 120))).astype(np.float32)
+    given = disc(50, 60, 20)
+    found = boundary_guided_propagation(noise, Instances(given[None]))
+    assert (found.masks == given).all()
+    assert found.scores.max(initial=0) < 0.1

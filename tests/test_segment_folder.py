@@ -96,6 +96,16 @@ def test_min_score_says_what_is_left_out(tmp_path):
     assert "min_score" in refused("segment", "photo.png", "-o", "none", "--min-score", 2)
 
 
+@pytest.mark.parametrize("verb", ["segment", "refine"])
+def test_the_walk_is_chosen_and_said(tmp_path, photos, verb):
+    write_labels(tmp_path / "masks" / "photo.png", whole())
+    given = [tmp_path / "photo.png", "--proposals"] if verb == "segment" else ["--images", tmp_path / "photo.png"]
+    for walk in ("cells", "basins"):
+        run(verb, *given, tmp_path / "masks", "-o", tmp_path / walk, "--walk", walk)
+        assert f'"walk":"{walk}"' in (tmp_path / walk / "instances.json").read_text()
+    assert run(verb, *given, tmp_path / "masks", "-o", tmp_path / "x", "--walk", "stars", fails=2)
+
+
 def test_a_photo_whose_label_map_is_gone_is_not_gathered(tmp_path):
     run("segment", "photos", "-o", "masks")
     (tmp_path / "masks" / "a.instances.png").unlink()

@@ -10,7 +10,7 @@ import tiny_models
 from tracedge.attention import FusedAttention, record_attention
 from tracedge.backbones import load_backbone
 from tracedge.cli import app
-from tracedge.evaluation import mask_timing
+from tracedge.evaluation import bench
 from tracedge.evaluation.timing import PerHeadMaps, plain_teacher, timed
 from tracedge.teacher import EdgeTeacher
 
@@ -50,8 +50,8 @@ def test_a_computation_is_run_once_more_than_it_is_timed():
 
 
 def test_the_benchmark_prints_and_writes_its_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(mask_timing, "IMAGE_HW", (72, 96))
-    monkeypatch.setattr(mask_timing, "TOKENS_HW", (16, 20))
+    monkeypatch.setattr(bench, "IMAGE_HW", (72, 96))
+    monkeypatch.setattr(bench, "TOKENS_HW", (16, 20))
     report = tmp_path / "bench.json"
     arguments = ["bench", "--size", "32", "--stride", "400", "--repeats", "1", "--json", str(report)]
     done = CliRunner().invoke(app, arguments)

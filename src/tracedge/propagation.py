@@ -1,7 +1,8 @@
 """Boundary-guided propagation (BGP): masks are cut, grown and merged so that they end where the edges are (paper, 3.5).
 
 1. cut        each mask falls apart where edges run through it
-2. grow       each fragment walks at random, and rarely across an edge: M* = T^t (M o (1 - E)), see walk.py
+2. grow       each fragment walks at random, and rarely across an edge: M* = T^t (M o (1 - E)), see walk.py; or from basin to
+              basin, see basin_walk.py
 3. to pixels  the walk's grid is left for the closed regions of the image, see regions.py: no moats along the edges
 4. merge      what grew into the same thing is one thing: IoU > 0.5, until nothing changes
 5. stay       a mask with a better outline than what it became, and nothing that cuts it through, stays as it was given
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import label, maximum_filter
 
+from tracedge.basin_walk import basin_walk
 from tracedge.errors import DataError, SettingsError
 from tracedge.instances import Instances, Masks, pairwise_intersections, pairwise_iou
 from tracedge.objectness import SIZE, looks, strongest_split
@@ -33,10 +35,13 @@ class PropagationSettings:
 
     separate: what an edge cuts. "regions": masks are cut along the borders of closed regions, which bridges gaps of an edge;
     "components": connected components of what is below `level`, the paper's. level: edges of this strength cut, in [0, 1].
-    grid: pixels to a cell of the walk, a side; edges are max-pooled to it. radius: of one step of the walk, in cells, beta:
-    how much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for speed. keep: a region
-    belongs to a mask where the walk left more than this share of the mask's largest value. min_seed: and in which it left at
-    least this much; masks grown from a smaller share of them are dropped. merge_iou: masks that overlap more are one.
+    walk: over what. "cells": of a grid, to which edges are max-pooled, the paper's, which only edges of 1 stop; "basins": each is
+    one state, small objects are no less than large ones, a border of strength `level` lets 2^-beta of the steps through and one
+    of 2 `level` none: what cuts is what stops, also if the edges are soft. grid: pixels to a cell, a side. radius: of one step
+    of the walk, in cells, beta: how much edges hinder it, steps: its length. tolerance: error of the walk that is allowed, for
+    speed. keep: a region belongs to a mask where the walk left more than this share of the mask's largest value. min_seed: and
+    in which it left at least this much; masks grown from a smaller share of them are dropped. merge_iou: masks that overlap more
+    are one.
     min_area: smaller fragments and masks are dropped, in pixels. judge: whether scores say how good a mask looks, and a proposal
     stays that looks better than what it became; otherwise scores are the proposals' own, and all of them are propagated, as in
     the paper. trust: share of its looks that a proposal keeps however strong the edges are that cut it through.
@@ -44,6 +49,7 @@ class PropagationSettings:
 
     separate: Literal["regions", "components"] = "regions"
     level: float = 0.15
+    walk: Literal["cells", "basins"] = "cells"
     grid: int = 4
     radius: float = 5.0
     beta: float = 10.0
@@ -59,6 +65,8 @@ class PropagationSettings:
     def __post_init__(self) -> None:
         if self.separate not in ("regions", "components"):
             raise SettingsError(f'separate of the propagation is "regions" or "components", got {self.separate!r}')
+        if self.walk not in ("cells", "basins"):
+            raise SettingsError(f'walk of the propagation is "cells" or "basins", got {self.walk!r}')
         check_types(self)
         if min(self.level, self.beta, self.keep, self.merge_iou, self.min_area, self.min_seed, self.trust) < 0:
             raise SettingsError(f"no setting of the propagation is below 0, got {self}")
@@ -158,6 +166,31 @@ def _grown(
     fragments: Masks, edges: Edges, regions: Regions, settings: PropagationSettings, device: str | torch.device
 ) -> NDArray[np.bool_]:
     """(F, B) the basins in which each of F fragments (F, H, W) ends up."""
+    counts = regions.counts(fragments)  # (F, B)
+    if settings.walk == "basins":
+        within = basin_walk(
+            regions,
+            counts / regions.areas,
+            radius=settings.radius * settings.grid,
+            beta=settings.beta,
+            opaque=min(2 * settings.level, 1),
+            steps=settings.steps,
+            tolerance=settings.tolerance,
+            device=device,
+        )  # (F, B)
+    else:
+        within = regions.shares(_over_cells(fragments, edges, settings, device))  # (F, B)
+    most = within.max(axis=1, keepdims=True)
+    members = (within > settings.keep * most) & (within >= settings.min_seed)
+    lost = ~members.any(axis=1)  # cells: narrow ones, with an edge in each of theirs
+    members[lost] = 2 * counts[lost] > regions.areas
+    return members
+
+
+def _over_cells(
+    fragments: Masks, edges: Edges, settings: PropagationSettings, device: str | torch.device
+) -> NDArray[np.float32]:
+    """What the walk over the grid's cells makes of fragments (F, H, W): (F, h, w)."""
     cells = max_pooled(edges, settings.grid)  # (h, w)
     seeds = mean_pooled(fragments, settings.grid) * (1 - cells)  # (F, h, w)
     different, which = distinct(seeds)
@@ -169,13 +202,8 @@ def _grown(
         steps=settings.steps,
         tolerance=settings.tolerance,
         device=device,
-    )[which]  # (F, h, w)
-    within = regions.shares(grown)  # (F, B)
-    most = within.max(axis=1, keepdims=True)
-    members = (within > settings.keep * most) & (within >= settings.min_seed)
-    lost = ~members.any(axis=1)  # narrow ones, with an edge in each of their cells
-    members[lost] = 2 * regions.counts(fragments[lost]) > regions.areas
-    return members
+    )
+    return grown[which]
 
 
 def outlined(members: NDArray[np.bool_], given: Masks, regions: Regions) -> Masks:

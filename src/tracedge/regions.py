@@ -41,7 +41,8 @@ class Regions:
     merge m makes into node B + m; basins are the nodes 0..B-1. M = B - 1: the last node is the whole image. strengths: (M,) mean
     edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the whole contour of each node,
     the image's own border apart; closed: (B + M,) the share of that contour on an edge. ridges: bool (H, W), pixels that a basin
-    was given although they lie between two.
+    was given although they lie between two. touching: int (P, 2), the basins that lie side by side; lengths, walls: (P,) of the
+    border between them, in pixel sides, and the mean edge in [0, 1] along it.
     """
 
     basins: NDArray[np.int32]
@@ -51,6 +52,9 @@ class Regions:
     contrasts: NDArray[np.float64]
     closed: NDArray[np.float64]
     ridges: NDArray[np.bool_]
+    touching: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+    walls: NDArray[np.float64]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
         """(B,) the region of each basin, numbered from 0: the largest nodes whose level is below `level`."""
@@ -145,7 +149,11 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     areas = np.bincount(basins.ravel())
     pairs, borders = _borders(basins, edges)
     merges, strengths, contours = _merge_weakest_first(areas, pairs, borders)
-    return Regions(basins, areas, merges, strengths, contours[:, 0], contours[:, 1], ridges)
+    totals, lengths, _ = borders.T
+    contrasts, closed = contours.T
+    return Regions(
+        basins, areas, merges, strengths, contrasts, closed, ridges, pairs, lengths, totals / np.maximum(lengths, 1)
+    )
 
 
 def checked_map(edges: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -86,11 +86,11 @@ def transition_matrix(edges: Map, radius: float = 5.0, beta: float = 10.0) -> tu
     reached = weights > 0
     columns = (np.arange(height * width, dtype=np.int32)[:, None] + steps)[reached]
     starts = np.concatenate(([0], np.count_nonzero(reached, axis=1).cumsum())).astype(np.int32)
-    affinity = _csr(torch.from_numpy(starts), torch.from_numpy(columns), torch.from_numpy(weights[reached]))
+    affinity = csr(torch.from_numpy(starts), torch.from_numpy(columns), torch.from_numpy(weights[reached]))
     return affinity, torch.from_numpy(weights.sum(axis=1))
 
 
-def _csr(starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def csr(starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """A square sparse matrix; with int32 indices its product is the fastest, others are converted each time."""
     size = (len(starts) - 1, len(starts) - 1)
     with warnings.catch_warnings():
@@ -114,6 +114,19 @@ def power_weights(steps: int, tolerance: float) -> NDArray[np.float64]:
     return weights[: max(kept, 1)]
 
 
+def raised(transition: torch.Tensor, maps: torch.Tensor, steps: int, tolerance: float) -> torch.Tensor:
+    """T^steps maps, T sparse (N, N), float64 maps (N, P), within `tolerance`: see `power_weights`. Maps are written over."""
+    weights = power_weights(steps, tolerance)
+    before, now = maps, transition @ maps
+    total = weights[0] * before
+    for order, weight in enumerate(weights[1:], start=1):
+        if order > 1:  # T_k = 2 x T_k-1 - T_k-2, written over T_k-2: no new memory
+            before, now = now, before.addmm_(transition, now, beta=-1, alpha=2)
+        if weight > 0:
+            total.add_(now, alpha=weight)
+    return total
+
+
 def walk(
     edges: Map,
     masks: Map,
@@ -132,7 +145,7 @@ def walk(
     """
     affinity, sums = transition_matrix(edges, radius, beta)
     starts, columns, values = affinity.crow_indices(), affinity.col_indices(), affinity.values()
-    transition = _csr(starts, columns, values / sums.repeat_interleave(starts.diff())).to(device)
+    transition = csr(starts, columns, values / sums.repeat_interleave(starts.diff())).to(device)
     maps = masks.reshape(len(masks), edges.size)  # (K, N)
     graph = csr_array((values.numpy(), columns.numpy(), starts.numpy()), tuple(affinity.shape))
     pieces = connected_components(graph, directed=False)[1]  # (N,)
@@ -141,14 +154,7 @@ def walk(
     for row, each in zip(rows, maps, strict=True):
         together[row] += each
     before = torch.from_numpy(np.ascontiguousarray(together.T)).to(device)  # (N, P)
-    weights = power_weights(steps, tolerance)
-    total, now = weights[0] * before, transition @ before
-    for order, weight in enumerate(weights[1:], start=1):
-        if order > 1:  # T_k = 2 x T_k-1 - T_k-2, written over T_k-2: no new memory
-            before, now = now, before.addmm_(transition, now, beta=-1, alpha=2)
-        if weight > 0:
-            total.add_(now, alpha=weight)
-    walked = total.T.float().cpu().numpy()  # (P, N)
+    walked = raised(transition, before, steps, tolerance).T.float().cpu().numpy()  # (P, N)
     own = [walked[row] * each[pieces] for row, each in zip(rows, inside, strict=True)]
     return np.stack(own).reshape(masks.shape) if own else masks.astype(np.float32)
 

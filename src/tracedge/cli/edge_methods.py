@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tracedge.metrics.edges import EdgeProtocol
     from tracedge.rivals import FolderOfEdges
     from tracedge.rivals.zero_shot import ZeroShot
-    from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher
 
 
@@ -97,7 +96,7 @@ def _models(
     ):
         raise SettingsError(f"{', '.join(asked)} is for a model: give it with --backbone.")
     if student is not None or options.backbone in SHIPPED:
-        models["student"] = student_of(options, student)
+        models["student"] = options.build_student(student)
     return models
 
 
@@ -111,24 +110,6 @@ def teachers(options: option.PredictorOptions, timesteps: list[float]) -> dict[s
         for at in timesteps
     }
     return {**fixed, f"IEP + ABDiv ({options.rule})": chosen}
-
-
-def student_of(options: option.PredictorOptions, name: str | None) -> EdgePredictor:
-    """The student, on a backbone of its own: LoRA is merged into it, and the teacher's is to stay as it is.
-
-    name: of --student; None: the one that the package has for the backbone.
-    """
-    from tracedge.student.predictor import EdgePredictor
-
-    return EdgePredictor.from_pretrained(
-        name or str(options.backbone),
-        backbone=options.backbone if name is not None else None,
-        size=options.size,
-        zoom=options.zoom or 1,
-        device=options.device,
-        dtype=option.torch_dtype(options.dtype),
-        local_files_only=options.local_files_only,
-    )
 
 
 def zero_shots(names: list[str], options: option.PredictorOptions) -> dict[str, ZeroShot]:

@@ -169,6 +169,23 @@ class PredictorOptions:
             load(self.backbone or "mini", self.device, self.dtype, self.local_files_only), settings=settings
         )
 
+    def build_student(self, name: str | None) -> EdgePredictor:
+        """The student, on a backbone of its own: LoRA is merged into it.
+
+        name: of --student; None: the one that the package has for the backbone.
+        """
+        from tracedge.student.predictor import EdgePredictor
+
+        return EdgePredictor.from_pretrained(
+            name or self.backbone or "mini",
+            backbone=self.backbone if name is not None else None,
+            size=self.size,
+            zoom=self.zoom or 1,
+            device=self.device,
+            dtype=torch_dtype(self.dtype),
+            local_files_only=self.local_files_only,
+        )
+
 
 def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) -> Predictor:
     """The student that is asked for, or that the package has for the backbone; else the teacher, and that is said.
@@ -180,7 +197,6 @@ def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) 
     """
     from tracedge.errors import SettingsError
     from tracedge.student.files import SHIPPED
-    from tracedge.student.predictor import EdgePredictor
 
     if options.is_vision:
         options.refuse_for_vision(*["--student"] * (student is not None), *["--teacher"] * teacher)
@@ -194,15 +210,7 @@ def predictor(options: PredictorOptions, *, student: str | None, teacher: bool) 
             why = f"{', '.join(asked)} is the teacher's" if asked else f"{backbone} has no student yet"
             typer.echo(f"{why}: using the training-free teacher (--teacher)", err=True)
         return options.build()
-    return EdgePredictor.from_pretrained(
-        student or backbone,
-        backbone=options.backbone if student is not None else None,
-        size=options.size,
-        zoom=options.zoom or 1,
-        device=options.device,
-        dtype=torch_dtype(options.dtype),
-        local_files_only=options.local_files_only,
-    )
+    return options.build_student(student)
 
 
 def load(backbone: str, device: str | None, dtype: str | None, local_files_only: bool) -> LoadedBackbone:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,6 +26,11 @@ ImageIds = Annotated[
     Path | None, typer.Option(help="For COCO results (a list): the instances file that says which image an id is.")
 ]
 
+Walk = Annotated[
+    Literal["cells", "basins"],
+    typer.Option(help="Over what pieces of masks grow: cells of a grid, or basins, for small objects and soft edges."),
+]
+
 
 def proposals_from(
     name: str,
@@ -46,7 +51,7 @@ def proposals_from(
         DataError: the file holds no masks.
     """
     from tracedge.errors import SettingsError
-    from tracedge.proposals.features import BackboneFeatures, DinoFeatures
+    from tracedge.proposals.features import features_of
     from tracedge.proposals.from_features import METHODS, Proposer
     from tracedge.rivals import ZERO_SHOT
     from tracedge.rivals.zero_shot import SegmentProposer, zero_shot
@@ -59,8 +64,7 @@ def proposals_from(
         if name in ZERO_SHOT:
             model = load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
             return SegmentProposer(zero_shot(name, model, px=options.size))
-        kind = BackboneFeatures if features in (None, "mini") else DinoFeatures
-        seen = kind(features or "mini", device=options.device, local_files_only=options.local_files_only)
+        seen = features_of(features or "mini", device=options.device, local_files_only=options.local_files_only)
         return Proposer(seen, name, crf)
     if not Path(name).exists():
         known = ", ".join(("edges", *METHODS, *ZERO_SHOT))

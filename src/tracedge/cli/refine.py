@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.proposal_options import ImageIds, masks_from
+from tracedge.cli.proposal_options import ImageIds, Walk, masks_from
 from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
 
@@ -21,6 +21,7 @@ def refine(
     images: Annotated[Path, typer.Option(help="The photos that the masks are of: a folder, or one photo.")],
     output: Output,
     image_ids: ImageIds = None,
+    walk: Walk = "cells",
     formats: Formats = None,
     overlapping: Overlapping = False,
     backbone: option.BackboneOrNone = None,
@@ -40,6 +41,7 @@ def refine(
     A photo that the masks do not know is a failure of that photo. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
     """
     from tracedge.errors import SettingsError
+    from tracedge.propagation import PropagationSettings
     from tracedge.segmentation import SegmentSettings
 
     if not masks.exists():
@@ -52,7 +54,7 @@ def refine(
         output,
         masks_from(masks, image_ids, max_pixels),
         lambda: option.predictor(options, student=student, teacher=teacher),
-        SegmentSettings(overlapping=overlapping),
+        SegmentSettings(overlapping=overlapping, propagation=PropagationSettings(walk=walk)),
         formats=formats or [],
         batch_size=batch_size,
         force=force,

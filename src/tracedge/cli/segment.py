@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.proposal_options import Crf, Features, ImageIds, proposals_from
+from tracedge.cli.proposal_options import Crf, Features, ImageIds, Walk, proposals_from
 from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
 
@@ -29,6 +29,7 @@ def segment(
     crf: Crf = True,
     image_ids: ImageIds = None,
     bgp: Annotated[bool, typer.Option(help="Cut, grow and merge a method's or file's masks by the edges.")] = True,
+    walk: Walk = "cells",
     min_score: Annotated[
         float | None,
         typer.Option(help="With --proposals edges: leave out masks of a lower score, 0 to 1; default: 0.14."),
@@ -51,13 +52,14 @@ def segment(
 
     A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
     """
+    from tracedge.propagation import PropagationSettings
     from tracedge.segmentation import SegmentSettings
 
     options = option.PredictorOptions(
         backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
     source = proposals_from(proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
-    settings = SegmentSettings(bgp=bgp, overlapping=overlapping)
+    settings = SegmentSettings(bgp=bgp, overlapping=overlapping, propagation=PropagationSettings(walk=walk))
     segment_folder(
         paths,
         output,

@@ -42,9 +42,9 @@ def time_masks(
 ) -> MaskTimings:
     """BGP of eight rough masks as it is and in its dense form, and MaskCut's three cuts without network and CRF.
 
-    The dense form has T as a dense float32 matrix (N, N) and multiplies by it `steps` times. One product is timed, and counted
-    `steps` times; the rest of BGP is timed with a walk of a single step. Where half of the free memory does not hold T, some of
-    its rows are multiplied, and the time is counted for all of them.
+    The dense form is the paper's walk over cells, T a dense float32 matrix (N, N), multiplied by `steps` times. One product is
+    timed, and counted `steps` times; the rest of BGP is timed with a walk of a single step. Where half of the free memory does
+    not hold T, some of its rows are multiplied, and the time is counted for all of them.
 
     Args:
         device: of the walk, if it can be (`walk_device`). repeats: timed runs of each, after one to warm up.

@@ -128,6 +128,19 @@ class BackboneFeatures:
         return last_keys(self.backbone, latent_hw, lambda: self.backbone.denoise(latents, timestep))
 
 
+def features_of(
+    name: str, *, device: str | None = None, local_files_only: bool = False
+) -> DinoFeatures | BackboneFeatures:
+    """What `--features` names: "mini" is the model in the package, all else is for `DinoFeatures`.
+
+    Raises:
+        SettingsError, BackboneError: as `load_vision`.
+    """
+    if name == "mini":
+        return BackboneFeatures(name, device=device, local_files_only=local_files_only)
+    return DinoFeatures(name, device=device, local_files_only=local_files_only)
+
+
 def last_keys(source: AttentionSource, latent_hw: tuple[int, int], run: Callable[[], object]) -> Features:
     """float32 (h, w, D) keys of the image tokens in the last self-attention block; D is all its heads side by side.
 

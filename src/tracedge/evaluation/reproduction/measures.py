@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
 import torch
 
-from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
+from tracedge.evaluation.bench import Scene
 from tracedge.evaluation.edges import EdgeRow, evaluate_edges
 from tracedge.evaluation.instance_methods import Comparison, Method
 from tracedge.evaluation.instances import evaluate_instances, labelled_set
@@ -20,8 +19,7 @@ from tracedge.evaluation.reproduction.places import Place
 from tracedge.evaluation.reproduction.recipe import STRAIGHT, EdgeSource, Row
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.evaluation.timesteps import evaluate_timesteps
-from tracedge.evaluation.timing import plain_teacher, timed
-from tracedge.fit import Fit
+from tracedge.evaluation.timing import timed
 from tracedge.metrics.edges import EdgeProtocol
 from tracedge.student.predictor import EdgePredictor
 from tracedge.teacher import EdgeTeacher
@@ -98,7 +96,7 @@ def measure_criteria(bench: Bench) -> Measured:
         teacher = bench.models.predictor(_source(row))
         found[row.label] = {
             **masks.figures[row.label],
-            "ms": _milliseconds(bench, row, partial(teacher, _scene(bench))),
+            "ms": _milliseconds(bench, row, partial(teacher, _scene(bench).image)),
         }
     return Measured(found, masks.details)
 
@@ -214,25 +212,13 @@ def _milliseconds(bench: Bench, row: Row, compute: Callable[[], object]) -> floa
     return float(known)
 
 
-def _scene(bench: Bench) -> np.ndarray:
+def _scene(bench: Bench) -> Scene:
     """A picture of the size that the model sees."""
-    return draw_scene(UNSEEN_SEED, bench.models.predictor(EdgeSource("teacher")).size).image
+    teacher = bench.models.predictor(EdgeSource("teacher"))
+    assert isinstance(teacher, EdgeTeacher)
+    return Scene(teacher)
 
 
 def _computation(bench: Bench, what: str) -> Callable[[], object]:
-    image = _scene(bench)
-    if what != "plain teacher":
-        return partial(bench.models.predictor(EdgeSource(what)), image)
-    teacher = bench.models.predictor(EdgeSource("teacher"))
-    assert isinstance(teacher, EdgeTeacher)
-    model = teacher.backbone
-    fit = Fit((image.shape[0], image.shape[1]), teacher.size, model.multiple_of)
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
-
-    @torch.no_grad()
-    def compute() -> object:
-        latents = model.encode(fit.apply(pixels))
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
-        return plain_teacher(model, latents, noise, bench.request.scale.stride)
-
-    return compute
+    scene = _scene(bench)
+    return scene.plain if what == "plain teacher" else partial(bench.models.predictor(EdgeSource(what)), scene.image)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from tracedge.evaluation.reproduction.recipe import EdgeSource
 from tracedge.evaluation.reproduction.request import Request
 from tracedge.evaluation.reproduction.students import distilled
 from tracedge.instances import Instances
-from tracedge.proposals.features import BackboneFeatures, DinoFeatures
+from tracedge.proposals.features import features_of
 from tracedge.proposals.from_features import Proposer
 from tracedge.rivals import FolderOfEdges, canny_edges, sobel_edges
 from tracedge.student.predictor import EdgePredictor
@@ -79,9 +78,8 @@ class Models:
             masks = self._needs.masks(path)
             return lambda sample: masks.read(sample.name, sample.objects.shape)
         if name not in self._proposers:
-            looked_at, options = self.request.feature_model, {"device": self.request.device, "local_files_only": True}
-            kind: Any = BackboneFeatures if looked_at == "mini" else DinoFeatures
-            self._proposers[name] = Proposer(kind(looked_at, **options), name, self.request.crf)
+            seen = features_of(self.request.feature_model, device=self.request.device, local_files_only=True)
+            self._proposers[name] = Proposer(seen, name, self.request.crf)
         proposer = self._proposers[name]
         return lambda sample: proposer(_photo(sample))
 
