@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from dataset_roots import bsds
 from tracedge.cli import app
 from tracedge.datasets.scenes import draw_scene
 from tracedge.errors import RunError, SettingsError
@@ -186,6 +187,23 @@ def test_evaluate_timesteps_scores_every_step_and_every_rule(run, tmp_path):
     for rule in ("argmax", "first_peak", "bounded"):
         assert rows[f"rule {rule}"]["regret"] == pytest.approx(max(fixed) - rows[f"rule {rule}"]["ods"])
     assert rows["per-image best"]["ois"] >= max(row["ois"] for row in rows.values()) - 1e-9
+
+
+@pytest.mark.parametrize(("more", "thin_truth"), [([], False), (["--no-bsds"], True)])
+def test_evaluate_timesteps_scores_bsds_as_evaluate_edges_does(run, tmp_path, more, thin_truth):
+    report = tmp_path / "report.json"
+    quick = ["--size", "32", "--stride", "500", "--thresholds", "5", "--json", report, *more]
+    result = run("evaluate", "timesteps", "--truth", bsds(tmp_path / "BSDS500"), *quick)
+    assert result.exit_code == 0, result.output
+    protocol = json.loads(report.read_text())["provenance"]["protocol"]
+    assert (protocol["thin_truth"], protocol["thresholds"]) == (thin_truth, 5)
+    steps = json.loads(report.read_text())["rows"]
+    edges = ["--backbone", "mini", "--timestep", "0", "--no-rivals", "--zoom", "1", "--workers", "1"]
+    report.unlink()
+    result = run("evaluate", "edges", "--truth", tmp_path / "BSDS500", *quick, *edges)
+    assert result.exit_code == 0, result.output
+    rows = {row["name"]: row for row in json.loads(report.read_text())["rows"]}
+    assert rows["ABDiv at t = 0"]["ods"] == steps[0]["ods"]
 
 
 def test_pretrain_makes_a_backbone_for_edges(run, photos, tmp_path):

@@ -218,3 +218,20 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
     report = tmp_path / "r.json"
     with journal_beside(report, {}), pytest.raises(RunError, match="another run"), journal_beside(report, {}):
         pass
+
+
+def test_data_are_known_again_by_what_was_counted_on(tmp_path):
+    def seen(name, entries):
+        journal = Journal(tmp_path / name, {})
+        for image, of in entries:
+            for method in ("ours", "canny"):
+                journal.put(1, "set", method, image, of=of)
+        journal.put(1, "another", "ours", "a.png", of="ff")
+        found = journal.seen({"set": {"images": 2}})
+        journal.close()
+        return found
+
+    once = seen("1", [("a.png", "01"), ("b.png", "02")])
+    assert once["set"]["images"] == 2
+    assert seen("2", [("b.png", "02"), ("a.png", "01")]) == once
+    assert seen("3", [("a.png", "01"), ("b.png", "03")]) != once

@@ -1,5 +1,12 @@
 """Answers in the order of the jobs, and none of them lost."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from tracedge.evaluation.processes import in_order
@@ -38,3 +45,42 @@ def test_whoever_stops_listening_ends_the_processes():
     answers = in_order(twice, range(50), 2)
     assert next(answers) == 0
     answers.close()
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tracedge.evaluation.processes import in_order
+
+def named(job):
+    (Path(sys.argv[1]) / str(os.getpid())).touch()
+    return job
+
+if __name__ == "__main__":
+    for answer in in_order(named, range(100), 2):
+        if len(list(Path(sys.argv[1]).iterdir())) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_leaves_no_process_behind(tmp_path):
+    script, pids = tmp_path / "killed.py", tmp_path / "pids"
+    script.write_text(_KILLED)
+    pids.mkdir()
+    assert subprocess.run([sys.executable, str(script), str(pids)], check=False).returncode == -signal.SIGKILL
+    workers = [int(path.name) for path in pids.iterdir()]
+    for _ in range(100):
+        alive = [pid for pid in workers if _is_alive(pid)]
+        if not alive:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{alive} of {workers} still run")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().split()[2] == "Z")

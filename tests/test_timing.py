@@ -66,6 +66,8 @@ def test_the_benchmark_prints_and_writes_its_rows(tmp_path, monkeypatch):
         assert figures[figure] > 0, figure
     for name in ("teacher_plain", "teacher", "student"):
         assert figures[f"{name}_ms"] > 0 and figures[f"{name}_peak_mib"] > 0
+    said = figures["provenance"]
+    assert said["teacher"]["seed"] == 0 and said["student"]["student"] and said["packages"]["torch"]
     assert figures["teacher_plain_peak_mib"] > figures["teacher_peak_mib"]  # per-head maps of all blocks
     for name in ("teacher", "student"):
         ratio = figures["teacher_plain_ms"] / figures[f"{name}_ms"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.evaluation_options import provenance
 
 if TYPE_CHECKING:
     from tracedge.backbones.protocol import Backbone
@@ -39,12 +40,13 @@ def bench(
     """Time the student, a step of the teacher, the teacher, BGP, MaskCut's cuts and the metrics on drawn scenes, in one run."""
     import json
 
-    from tracedge.atomic import atomic_path
     from tracedge.errors import SettingsError
     from tracedge.evaluation.bench import measure_model
+    from tracedge.evaluation.outputs import Outputs
     from tracedge.student.files import SHIPPED, find_student, read_student
     from tracedge.teacher import EdgeTeacher
 
+    outputs = Outputs(json_file, None)
     if random and student is not None:
         raise SettingsError("--random times a student with random weights: leave --student out")
     name = student or (backbone if backbone in SHIPPED and not random else None)
@@ -52,19 +54,12 @@ def bench(
         read_student(find_student(name))  # what is no student is said before anything is timed
     model = _model(backbone, random, device, dtype)
     teacher = EdgeTeacher(model, size=size or model.px, stride=stride, zoom=1)
-    measured = measure_model(
-        teacher,
-        _student(model, name, random, teacher.size),
-        repeats=repeats,
-        plain=plain,
-        masks=masks,
-        metrics=metrics,
-    )
+    fast = _student(model, name, random, teacher.size)
+    measured = measure_model(teacher, fast, repeats=repeats, plain=plain, masks=masks, metrics=metrics)
     _print(f"{backbone}{' (random weights)' if random else ''}", measured)
-    if json_file is not None:
-        figures = {"backbone": backbone, "random": random, **measured.figures}
-        with atomic_path(json_file) as path:
-            path.write_text(json.dumps(figures, indent=2) + "\n")
+    settings = provenance() | {"teacher": teacher.provenance, "student": None if fast is None else fast.provenance}
+    figures = {"backbone": backbone, "random": random, **measured.figures, "provenance": settings}
+    outputs.write(json.dumps(figures, indent=2) + "\n", "", settings, {})
 
 
 def _print(model: str, measured: Benchmark) -> None:

@@ -119,17 +119,17 @@ def _own_gpu(rank: int) -> str | None:
 def _validation(path: Path | None, chosen: data.DatasetOptions) -> Callable[[EdgePredictor], dict[str, float]] | None:
     """Scores a student; the data set is looked at now, so that a wrong one is said before the training."""
     from tracedge.errors import SettingsError
-    from tracedge.evaluation.edges import evaluate_edges
-    from tracedge.metrics.edges import EdgeProtocol
+    from tracedge.evaluation.edges import evaluate_edges, protocol_for
 
     if path is None:
         if chosen.split is not None or chosen.ids is not None or chosen.sample is not None:
             raise SettingsError("--split, --ids and --sample choose images to validate on: give --validate")
         return None
-    dataset = chosen.open(path).edges()
+    opened = chosen.open(path)
+    dataset, protocol = opened.edges(), protocol_for(opened.layout, 19)
 
     def scores(student: EdgePredictor) -> dict[str, float]:
-        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, EdgeProtocol(19), workers=1)
+        (row,) = evaluate_edges(dataset, {"student": lambda image: student(image).edges}, protocol, workers=1)
         return {"ODS": row.ods, "OIS": row.ois, "clDice": row.cldice}
 
     return scores

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tracedge.datasets.layouts import Dataset
     from tracedge.evaluation.edges import EdgesOf
-    from tracedge.metrics.edges import EdgeProtocol
     from tracedge.rivals import FolderOfEdges
     from tracedge.rivals.zero_shot import ZeroShot
     from tracedge.teacher import EdgeTeacher
@@ -69,14 +67,6 @@ def edge_methods(
     shown = PREDICTION if pred is not None else (*models, *predictors)[0]
     depends_on: dict[str, object] = {name: model.provenance for name, model in {**models, **segments}.items()}
     return EdgeMethods(predictors, depends_on, shown, [name for name in predictors if name in ("canny", *segments)])
-
-
-def protocol_for(dataset: Dataset, as_written: bool | None, thresholds: int, nms: bool) -> EdgeProtocol:
-    """BSDS is scored to the letter, all else by the standard, unless --bsds or --no-bsds (`as_written`) says otherwise."""
-    from tracedge.metrics.edges import BSDS, STANDARD
-
-    to_the_letter = dataset.layout == "BSDS" if as_written is None else as_written
-    return replace(BSDS if to_the_letter else STANDARD, thresholds=thresholds, nms=nms)
 
 
 def _models(

@@ -14,8 +14,17 @@ from rich.table import Table
 
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.edge_methods import edge_methods, protocol_for
-from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, Thresholds, Truth, provenance
+from tracedge.cli.edge_methods import edge_methods
+from tracedge.cli.evaluation_options import (
+    PREDICTION,
+    AsWritten,
+    JsonFile,
+    Limit,
+    ReportFolder,
+    Thresholds,
+    Truth,
+    provenance,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,13 +85,7 @@ def edges(
             help="Reduce soft maps to their ridges first, as is usual (non-maximum suppression); Canny's and segments' are left."
         ),
     ] = False,
-    as_written: Annotated[
-        bool | None,
-        typer.Option(
-            "--bsds/--no-bsds",
-            help="As BSDS500's benchmark: truth not thinned, nothing forgiven near ignored ground. By default on BSDS.",
-        ),
-    ] = None,
+    as_written: AsWritten = None,
 ) -> None:
     """Score instance edges, of files or straight from a model.
 
@@ -90,7 +93,7 @@ def edges(
     recall; clDice: how much of one's lines lies on the other's.
     """
     from tracedge.datasets.layouts import provenance as data_provenance
-    from tracedge.evaluation.edges import evaluate_edges, report_json, report_markdown
+    from tracedge.evaluation.edges import evaluate_edges, protocol_for, report_json, report_markdown
     from tracedge.evaluation.naming import short_names, without_suffix
     from tracedge.evaluation.outputs import Outputs
     from tracedge.rivals import FolderOfEdges
@@ -124,10 +127,14 @@ def edges(
     methods = edge_methods(
         options, pred=pred, rivals=rivals, student=student, timesteps=timestep or [], zero_shot=rival or []
     )
-    protocols = {name: protocol_for(dataset, as_written, thresholds, nms) for name, dataset in opened.items()}
+    protocols = {
+        name: protocol_for(dataset.layout, thresholds, as_written=as_written, nms=nms)
+        for name, dataset in opened.items()
+    }
     settings = provenance() | {"predictions": str(pred) if pred else None, "predictors": methods.depends_on}
     borders = {"void_edges": void_edges, "crowd_edges": crowd_edges}
-    settings["data"] = {name: data_provenance(dataset) | borders for name, dataset in opened.items()}
+    said = {name: data_provenance(dataset) | borders for name, dataset in opened.items()}
+    settings["data"] = said
     counted = settings | {"protocol": {name: vars(each) for name, each in protocols.items()}}
     counted |= {"thin": methods.thin, "names": list(methods.predictors)}
     counted["images"] = {name: list(dataset.names) for name, dataset in opened.items()}
@@ -153,6 +160,7 @@ def edges(
             rows += found
             if report is not None:
                 pictures += edge_pictures(dataset, methods.predictors, found, journal, methods.shown, shorts[name])
+        settings["data"] = journal.seen(said)
         text = report_json(rows, settings, PREDICTION if pred and len(datasets) == 1 else None)
         times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
         times["this run"] = perf_counter() - started

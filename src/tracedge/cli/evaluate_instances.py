@@ -114,7 +114,8 @@ def instances(
     rows: list[InstanceRow] = []
     pictures: list[tuple[str, NDArray[np.uint8]]] = []
     settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
-    settings["data"] = {name: data_provenance(dataset) for name, dataset in opened.items()}
+    said = {name: data_provenance(dataset) for name, dataset in opened.items()}
+    settings["data"] = said
     settings |= ready.depends_on | provenance()
     started, shorts = perf_counter(), short_names(list(sets))
     images = {name: list(labelled.names) for name, labelled in sets.items()}
@@ -128,6 +129,7 @@ def instances(
             rows += evaluate_instances(labelled, ready.make, name, on_image, workers=workers, journal=journal)
             if report is not None:
                 pictures += instance_pictures(labelled, ready.make, rows[-1], journal, shorts[name])
+        settings["data"] = journal.seen(said)
         text = instances_json(rows, settings, PREDICTION if pred and len(sets) == 1 else None)
         outputs.write(text, instances_markdown(rows), settings, {"this run": perf_counter() - started}, pictures)
     typer.echo(instances_markdown(rows))

@@ -102,6 +102,7 @@ def panoptic(
             pictures += panoptic_pictures(labelled, found[rows[0].name], rows[0], journal)
         tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
         seconds = {"this run": perf_counter() - started}
+        settings["data"] = journal.seen({str(truth): said})
         outputs.write(panoptic_json(rows, settings, PREDICTION), tables, settings, seconds, pictures)
     typer.echo(panoptic_markdown(rows))
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
-from tracedge.cli.evaluation_options import JsonFile, Limit, Thresholds, provenance
+from tracedge.cli.evaluation_options import AsWritten, JsonFile, Limit, Thresholds, provenance
 
 
 def timesteps(
@@ -27,6 +27,7 @@ def timesteps(
     json_file: JsonFile = None,
     thresholds: Thresholds = 33,
     limit: Limit = None,
+    as_written: AsWritten = None,
     split: data.Split = None,
     ids: data.Ids = None,
     sample: data.SampleSize = None,
@@ -37,9 +38,9 @@ def timesteps(
     from dataclasses import asdict
 
     from tracedge.datasets.layouts import provenance as data_provenance
+    from tracedge.evaluation.edges import protocol_for
     from tracedge.evaluation.outputs import Outputs
     from tracedge.evaluation.timesteps import evaluate_timesteps, timesteps_markdown
-    from tracedge.metrics.edges import EdgeProtocol
 
     outputs = Outputs(json_file, None)
     chosen = data.DatasetOptions(split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit)
@@ -55,9 +56,11 @@ def timesteps(
         dtype=dtype,
         local_files_only=local_files_only,
     )
-    teacher, protocol = options.build(), EdgeProtocol(thresholds)
-    settings = provenance() | {"predictor": teacher.provenance, "data": data_provenance(opened)}
-    counted = settings | {"truth": str(truth), "images": list(dataset.names), "protocol": vars(protocol)}
+    protocol = protocol_for(opened.layout, thresholds, as_written=as_written)
+    teacher = options.build()
+    settings = provenance() | {"predictor": teacher.provenance, "data": {str(truth): data_provenance(opened)}}
+    settings["protocol"] = vars(protocol)
+    counted = settings | {"truth": str(truth), "images": list(dataset.names)}
     with (
         outputs.journal(counted) as journal,
         Progress(console=Console(stderr=True), transient=True) as bar,
@@ -71,6 +74,7 @@ def timesteps(
             journal=journal,
             truth=str(truth),
         )
+        settings["data"] = journal.seen({str(truth): data_provenance(opened)})
         report = {"rows": [asdict(row) for row in rows], "provenance": settings}
         text = json.dumps(report, indent=2, sort_keys=True) + "\n"
         outputs.write(text, timesteps_markdown(rows), settings, {})

@@ -20,7 +20,17 @@ ReportFolder = Annotated[
     typer.Option("--report", help="Write a folder: figures, a page, curves, the best and the worst photos."),
 ]
 Thresholds = Annotated[int, typer.Option(min=1, help="How many thresholds are tried; 99 as in BSDS, 33 is quicker.")]
+AsWritten = Annotated[
+    bool | None,
+    typer.Option(
+        "--bsds/--no-bsds",
+        help="As BSDS500's benchmark: truth not thinned, nothing forgiven near ignored ground. By default on BSDS.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of each data set.")]
+
+
+_PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "pillow", "faster-coco-eval")
 
 
 def provenance() -> dict[str, object]:
@@ -29,6 +39,6 @@ def provenance() -> dict[str, object]:
     import platform
     from importlib.metadata import version
 
-    packages = {name: version(name) for name in ("torch", "diffusers", "numpy", "scipy", "scikit-image")}
+    packages = {name: version(name) for name in _PACKAGES}
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
     return {"tracedge": __version__, "python": platform.python_version(), "packages": packages, "machine": machine}

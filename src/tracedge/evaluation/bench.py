@@ -152,6 +152,6 @@ def _figures(timings: Mapping[str, Timing], peaks: Mapping[str, float]) -> dict[
     figures = {f"{name}_ms": round(timing.milliseconds, 1) for name, timing in timings.items()}
     figures |= {f"{name}_peak_mib": round(peak, 1) for name, peak in peaks.items()}
     if (plain := timings.get("teacher_plain")) is not None:
-        for name in timings.keys() & {"teacher", "student"}:
+        for name in [name for name in ("teacher", "student") if name in timings]:
             figures[f"{name}_speedup"] = round(plain.milliseconds / timings[name].milliseconds, 2)
     return figures

@@ -15,7 +15,7 @@ from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.naming import naming, refuse_doubles, without_suffix
 from tracedge.evaluation.processes import in_order
 from tracedge.metrics.curves import f_measure
-from tracedge.metrics.edges import STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, score_image
+from tracedge.metrics.edges import BSDS, STANDARD, EdgeCounts, EdgeProtocol, EdgeScores, score_image
 from tracedge.metrics.instance_boundaries import instance_boundaries
 from tracedge.rivals import FolderOfEdges
 
@@ -142,6 +142,12 @@ def evaluate_edges(
         if progress is not None:
             progress(done, len(dataset) * len(predictors))
     return [_row(name, truth, scores[name], times[name]) for name in predictors]
+
+
+def protocol_for(layout: str, thresholds: int, *, as_written: bool | None = None, nms: bool = False) -> EdgeProtocol:
+    """How a data set of a layout is scored: BSDS to the letter, all else by the standard, unless `as_written` is given."""
+    to_the_letter = layout == "BSDS" if as_written is None else as_written
+    return replace(BSDS if to_the_letter else STANDARD, thresholds=thresholds, nms=nms)
 
 
 def true_boundaries(sample: LabelledImage) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ class Journal:
         for key in [key for key in self._entries if key[0] == first]:
             yield key[1:], self._entry(key)["counts"]
 
+    def seen(self, data: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+        """What is said of each data set, by its name, and with it a fingerprint of all photos and truths that were counted on."""
+        return {name: {**said, "fingerprint": self._fingerprint(name)} for name, said in data.items()}
+
     def put(self, counts: object, *key: str, of: str | None = None) -> None:
         """Add the counts of a key, and the fingerprint of what they were counted on; on the disk when this returns."""
         entry = {"key": key, "counts": counts} | ({"of": of} if of is not None else {})
@@ -95,6 +100,10 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         self._open.close()
+
+    def _fingerprint(self, first: str) -> str:
+        known = {(key[-1], self._entry(key).get("of")) for key in self._entries if key[0] == first}
+        return sha256(json.dumps(sorted(known)).encode()).hexdigest()[:16]
 
     def _entry(self, key: Key) -> Any:
         found = self._entries[key]

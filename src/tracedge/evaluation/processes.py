@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -16,7 +19,7 @@ _AHEAD = 2  # jobs made ahead for each worker: enough to keep it busy, few enoug
 
 def apart(function: Callable[[Job], Answer], job: Job) -> Answer:
     """The answer to one job in a process that ends with it, so that what it loads is gone, of a device's memory too."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with _pool(1) as pool:
         return pool.submit(function, job).result()
 
 
@@ -40,7 +43,7 @@ def in_order(
             prepare()
         yield from map(function, jobs)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=prepare)
+    pool = _pool(workers, prepare)
     waiting: deque[Future[Answer]] = deque()
     errors: list[Exception] = []
     try:
@@ -56,6 +59,23 @@ def in_order(
             raise errors[0]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int, prepare: Callable[[], object] | None = None) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(_start, prepare))
+
+
+def _start(prepare: Callable[[], object] | None) -> None:
+    """In a new process: end with the one that made it, also if that is killed, and do not wait for jobs of nobody."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare()
+
+
+def _end_with_parent() -> None:
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _until_an_error(jobs: Iterable[Job], errors: list[Exception]) -> Iterator[Job]:
