@@ -81,7 +81,7 @@ def test_timesteps_are_scored_on_any_data_set(tmp_path):
     quick = ["--size", "32", "--stride", "500", "--thresholds", "3", "--json", str(report)]
     result = CliRunner().invoke(app, [*asked, "--sample", "1", "--sample-seed", "3", *quick])
     assert result.exit_code == 0, result.output
-    said = json.loads(report.read_text())["provenance"]["data"]
+    said = json.loads(report.read_text())["provenance"]["data"][str(root)]
     assert (said["layout"], said["split"], said["images"], said["sample_seed"]) == ("COCO", "val2014", 1, 3)
     result = CliRunner().invoke(app, [*asked[:4], "--split", "test", *quick])
     assert "COCO has the splits" in str(result.exception)

@@ -315,7 +315,7 @@ def test_edges_of_a_seeded_sample_of_val2014_are_scored_and_the_report_says_so(t
     found = scored(report, "edges", "--truth", root, *asked, "--thresholds", 3, "--workers", 1)
     assert {row["images"] for row in found["rows"]} == {2}
     said = found["provenance"]["data"][str(root)]
-    assert said.pop("ids")["name"] == "ids.txt"
+    assert said.pop("ids")["name"] == "ids.txt" and len(said.pop("fingerprint")) == 16
     assert said == {
         **{"layout": "COCO", "split": "val2014", "images": 2, "sample": 2, "sample_seed": 5, "limit": None},
         **{"void_edges": True, "crowd_edges": False},
