@@ -16,19 +16,31 @@ if TYPE_CHECKING:
 
 LAYOUTS = "a COCO, VOC 2012 or BSDS500 root as unpacked, or a folder with images/ and masks/ or panoptic/ (and ignore/)"
 
+IMAGES = "Which images"  # of the help
+
 Split = Annotated[
     str | None,
     typer.Option(
-        help="COCO: val2017, train2017, val2014, train2014; VOC: val, train, trainval; BSDS: test, val, train."
+        help="COCO: val2017, train2017, val2014, train2014; VOC: val, train, trainval; BSDS: test, val, train.",
+        rich_help_panel=IMAGES,
     ),
 ]
 Ids = Annotated[
-    Path | None, typer.Option(help="Only these images: a file with an id or file name a line, or a COCO .json.")
+    Path | None,
+    typer.Option(
+        help="Only these images: a file with an id or file name a line, or a COCO .json.", rich_help_panel=IMAGES
+    ),
 ]
 SampleSize = Annotated[
-    int | None, typer.Option("--sample", min=1, help="Only N images of each data set, drawn by --sample-seed.")
+    int | None,
+    typer.Option(
+        "--sample", min=1, help="Only N images of each data set, drawn by --sample-seed.", rich_help_panel=IMAGES
+    ),
 ]
-SampleSeed = Annotated[int, typer.Option("--sample-seed", help="Seed of --sample; the same images on every machine.")]
+SampleSeed = Annotated[
+    int,
+    typer.Option("--sample-seed", help="Seed of --sample; the same images on every machine.", rich_help_panel=IMAGES),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

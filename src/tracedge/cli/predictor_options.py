@@ -17,46 +17,71 @@ if TYPE_CHECKING:
 
     Predictor = EdgeTeacher | EdgePredictor | VisionEdges
 
-Backbone = Annotated[str, typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.")]
+MODEL = "The model"  # of the help
+
+Backbone = Annotated[
+    str,
+    typer.Option(help="Name (see `tracedge backbones`), local folder or hub id of the model.", rich_help_panel=MODEL),
+]
 BackboneOrNone = Annotated[
-    str | None, typer.Option(help="Name, local folder or hub id of the model; default: mini, or the student's own.")
+    str | None,
+    typer.Option(
+        help="Name, local folder or hub id of the model; default: mini, or the student's own.", rich_help_panel=MODEL
+    ),
 ]
 Student = Annotated[
     str | None,
     typer.Option(
-        help="Folder or hub id of a student (`tracedge distill` makes one): one pass of the model instead of several."
+        help="Folder or hub id of a student (`tracedge distill` makes one): one pass of the model instead of several.",
+        rich_help_panel=MODEL,
     ),
 ]
 Timestep = Annotated[
     float | None,
     typer.Option(
-        min=0, max=999, help="Always read at this noise level (0: none) and not at the one chosen for each photo."
+        min=0,
+        max=999,
+        help="Always read at this noise level (0: none) and not at the one chosen for each photo.",
+        rich_help_panel=MODEL,
     ),
 ]
 Rule = Annotated[
     str,
     typer.Option(
         help="Which timestep is chosen, of those where the attention changes most (the emergence point): first_peak, argmax "
-        "(the highest, as in the paper), or bounded (the highest with little noise)."
+        "(the highest, as in the paper), or bounded (the highest with little noise).",
+        rich_help_panel=MODEL,
     ),
 ]
-Stride = Annotated[int, typer.Option(min=1, max=500, help="Try every so many of the 1000 timesteps: 100 tries ten.")]
-Size = Annotated[int | None, typer.Option(help="Long side in pixels that the model sees; default: the model's own.")]
+Stride = Annotated[
+    int,
+    typer.Option(min=1, max=500, help="Try every so many of the 1000 timesteps: 100 tries ten.", rich_help_panel=MODEL),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Long side in pixels that the model sees; default: the model's own.", rich_help_panel=MODEL),
+]
 Zoom = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=16,
         help="For small objects: read the photo also in tiles, this many times as large; 1: never; default: by its size.",
+        rich_help_panel=MODEL,
     ),
 ]
 Ensemble = Annotated[
-    int, typer.Option(min=1, help="Average over so many draws of the noise: steadier, and as much slower.")
+    int,
+    typer.Option(
+        min=1, help="Average over so many draws of the noise: steadier, and as much slower.", rich_help_panel=MODEL
+    ),
 ]
 Inversion = Annotated[
     bool,
     typer.Option(
-        "--inversion", help="Go to each timestep by the model's own predictions (DDIM inversion), not by random noise."
+        "--inversion",
+        help="Go to each timestep by the model's own predictions (DDIM inversion), not by random noise.",
+        rich_help_panel=MODEL,
     ),
 ]
 Blocks = Annotated[
@@ -64,19 +89,30 @@ Blocks = Annotated[
     typer.Option(
         "--block",
         help="Vision transformers (such as dinov2-base): only this self-attention block, from 0; -1: the last; may be repeated.",
+        rich_help_panel=MODEL,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the noise; with the picture it decides the noise.")]
-Device = Annotated[str | None, typer.Option(help="Where to compute; default: a GPU if there is one.")]
-Dtype = Annotated[
-    str | None, typer.Option(help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.")
+Seed = Annotated[
+    int, typer.Option(help="Seed of the noise; with the picture it decides the noise.", rich_help_panel=MODEL)
 ]
-LocalFilesOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the network.")]
+Device = Annotated[
+    str | None, typer.Option(help="Where to compute; default: a GPU if there is one.", rich_help_panel=MODEL)
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="float32, bfloat16 or float16; default: float32 on a CPU, bfloat16 on a GPU.", rich_help_panel=MODEL
+    ),
+]
+LocalFilesOnly = Annotated[
+    bool, typer.Option("--local-files-only", help="Never ask the network.", rich_help_panel=MODEL)
+]
 Teacher = Annotated[
     bool,
     typer.Option(
         "--teacher",
         help="Read the model's attention directly (nothing trained, several passes), although there is a student.",
+        rich_help_panel=MODEL,
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")]
