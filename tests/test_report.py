@@ -6,13 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
 from tracedge.cli import app
 from tracedge.errors import DataError
 from tracedge.evaluation.naming import short_names
-from tracedge.evaluation.report import best_and_worst, write_report
+from tracedge.evaluation.report import Illustration, best_and_worst, format_seconds, write_report
 from tracedge.metrics.edges import instance_boundaries
 from tracedge.visualize import side_by_side
 
@@ -79,7 +81,7 @@ def test_data_sets_of_one_last_name_have_pictures_of_their_own(data, verb, pred)
 
 def test_no_picture_is_written_over(tmp_path):
     white, black = np.full((2, 2, 3), 255, np.uint8), np.zeros((2, 2, 3), np.uint8)
-    write_report(tmp_path, "{}", "", {}, {}, [("a", white), ("A", black)])
+    write_report(tmp_path, "{}", "", {}, {}, [Illustration("a", white), Illustration("A", black)])
     first, second = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "A-2.png"))
     assert first.all() and not second.any()
 
@@ -92,8 +94,58 @@ def test_names_for_files_are_short_and_differ():
 
 def test_few_images_are_shown_once():
     assert best_and_worst({"a": 1.0}) == []
-    names = [name for _, name in best_and_worst(dict.fromkeys("abcde", 0.5))]
-    assert sorted(names) == sorted(set(names)) == ["a", "b", "d", "e"]
+    names = [each.image for each in best_and_worst(dict(zip("abcde", (0.1, 0.5, 0.5, 0.5, 0.9), strict=True)))]
+    assert names == ["e", "b", "a", "d"]
+
+
+def test_with_all_scores_equal_there_is_no_best_and_no_worst():
+    assert best_and_worst(dict.fromkeys("abcde", 0.5)) == []
+    scores = dict.fromkeys("abcdef", 1.0) | {"c": 0.2}
+    assert [(each.place, each.image) for each in best_and_worst(scores)] == [
+        ("best-1", "a"),
+        ("best-2", "b"),
+        ("best-3", "d"),
+        ("worst-1", "c"),
+    ]
+
+
+@given(st.dictionaries(st.text(max_size=3), st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=9))
+def test_each_best_image_scores_above_the_lowest_and_each_worst_below_the_highest(scores):
+    found = best_and_worst(scores)
+    images = [each.image for each in found]
+    assert len(images) == len(set(images)) and all(scores[each.image] == each.score for each in found)
+    best, worst = ([each.score for each in found if each.place.startswith(kind)] for kind in ("best", "worst"))
+    assert [each.place for each in found] == sorted(each.place for each in found)
+    assert best == sorted(best, reverse=True) and worst == sorted(worst)
+    assert all(score > min(scores.values()) for score in best) and all(score < max(scores.values()) for score in worst)
+
+
+@given(st.floats(0.00001, 0.1))
+def test_a_short_time_is_no_zero(seconds):
+    said, unit = format_seconds(seconds).split()
+    assert unit == "ms" and float(said) / 1000 == pytest.approx(seconds, rel=0.06)
+
+
+@pytest.mark.parametrize("verb, pred, score", [("instances", "pred", "mean best IoU"), ("edges", "edges", "F")])
+def test_the_page_goes_from_the_best_to_the_worst_and_says_image_method_and_score(data, verb, pred, score):
+    more = ["--no-rivals", "--thresholds", 9, "--workers", 1] if verb == "edges" else []
+    run(verb, "--truth", data, "--pred", data / pred, "--report", data / "r", *more)
+    page = (data / "r" / "report.md").read_text()
+    said = re.findall(rf"\*\*(\S+)\*\*: `(.)\.png`, prediction on {data.name}, {score} (\S+)", page)
+    assert [each[:2] for each in said] == [("best-1", "a"), ("best-2", "b"), ("worst-1", "d"), ("worst-2", "c")]
+    a, b, d, c = (float(each[2]) for each in said)
+    assert a == 1 and a >= b > c > d
+    places = re.findall(r"!\[(best|worst)-(\d)-", page)
+    assert places == [("best", "1"), ("best", "2"), ("worst", "1"), ("worst", "2")]
+
+
+def test_a_prediction_that_was_read_has_no_time(data):
+    run("edges", "--truth", data, "--pred", data / "edges", "--report", data / "r", "--thresholds", 9, "--workers", 1)
+    seconds = json.loads((data / "r" / "seconds.json").read_text())
+    assert seconds.keys() == {f"sobel, {data}, an image", f"canny, {data}, an image", "this run"}
+    assert all(value > 0 for value in seconds.values())
+    times = (data / "r" / "report.md").read_text().split("## Times")[1].split("##")[0]
+    assert times.count("- ") == 3 and not re.search(r" 0(\.0)? m?s", times)
 
 
 def test_pictures_of_different_heights_are_refused():
@@ -103,5 +155,5 @@ def test_pictures_of_different_heights_are_refused():
 
 def test_a_picture_whose_name_has_spaces_is_shown(tmp_path):
     """CommonMark ends a link at a space, unless it stands in angle brackets."""
-    write_report(tmp_path, "{}", "", {}, {}, [("best 1", np.zeros((2, 2, 3), np.uint8))])
+    write_report(tmp_path, "{}", "", {}, {}, [Illustration("best 1", np.zeros((2, 2, 3), np.uint8))])
     assert "![best 1](<best 1.png>)" in (tmp_path / "report.md").read_text()

@@ -1,6 +1,7 @@
 """The paper's panoptic table from files of predictions: scored where they are given, not run where they are not."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from panoptic_maps import CAT, CATEGORIES, DOG, SKY, panoptic
 from tracedge.categories import VOC_PANOPTIC
 from tracedge.datasets.layouts import open_dataset
 from tracedge.errors import DataError, RunError
-from tracedge.evaluation.reproduction.recipe import needs
+from tracedge.evaluation.reproduction.recipe import DATA, needs
 from tracedge.evaluation.reproduction.recipes import RECIPES
 from tracedge.evaluation.reproduction.reproduce import plan, reproduce
 from tracedge.evaluation.reproduction.request import SMALL, Request
@@ -54,7 +55,7 @@ def test_rows_with_files_are_scored_beside_the_papers_figures(tmp_path, voc_root
     files = {"dhr-trace-r50": tmp_path / "perfect.json", "epld-r50": tmp_path / "half.json"}
     report = run(Request("panoptic", tmp_path / "out", (voc_root,), files=files))
     of_voc, of_coco = report["tables"]
-    assert (of_voc["data"], of_voc["images"], of_voc["like_the_paper"]) == ("voc2012", 2, True)
+    assert (of_voc["data"], of_voc["images"], of_voc["like_the_paper"]) == ("voc2012", 2, False)
     rows = rows_of(of_voc)
     ours = rows["DHR + TRACE, ResNet-50, tags"]
     assert ours["not_run"] is None
@@ -72,6 +73,30 @@ def test_rows_with_files_are_scored_beside_the_papers_figures(tmp_path, voc_root
     assert of_voc["details"]["classes"] == {"DHR + TRACE, ResNet-50, tags": 3}
     page = (tmp_path / "out" / "report.md").read_text()
     assert "files given by --files" in page and "Edges of" not in page
+
+
+def test_it_is_said_where_the_images_are_not_the_papers(tmp_path, voc_root, monkeypatch):
+    """A root with two images passed for VOC 2012 val, which has 1449."""
+    request = Request("panoptic", tmp_path / "out", (voc_root,), files={"epld-r50": tmp_path / "perfect.json"})
+    for official, expected in (
+        (1449, "A part of the paper's images: 2, where VOC 2012 val has 1449."),
+        (1, "Not the paper's images: 2, where VOC 2012 val has 1."),
+        (2, None),
+    ):
+        monkeypatch.setitem(DATA, "voc2012", replace(DATA["voc2012"], images=official))
+        found = plan(request)
+        of_voc, of_coco = run(request)["tables"]
+        assert of_voc["like_the_paper"] == (expected is None) and not of_coco["like_the_paper"]
+        page = (tmp_path / "out" / "report.md").read_text()
+        if expected is None:
+            assert "paper's images" not in page and found.unlike_the_paper == []
+        else:
+            assert page.count(expected) == 1 == page.count("paper's images")
+            assert found.unlike_the_paper == [f"VOC 2012 val is {expected[0].lower()}{expected[1:]}"]
+
+
+def test_the_numbers_of_images_are_those_of_the_official_splits():
+    assert {key: data.images for key, data in DATA.items()} == {"voc2012": 1449, "coco2014": 40504, "coco2017": 5000}
 
 
 def test_a_labelled_folder_is_scored_at_small_scale(tmp_path):

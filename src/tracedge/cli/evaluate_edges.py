@@ -27,10 +27,8 @@ from tracedge.cli.evaluation_options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tracedge.evaluation.edges import EdgeRow
+    from tracedge.evaluation.report import Illustration
 
 
 def edges(
@@ -141,7 +139,7 @@ def edges(
     counted["content"] = FolderOfEdges(pred).fingerprint() if pred else None
     # 2. One data set after the other; what is done is in the journal, should anything fail.
     rows: list[EdgeRow] = []
-    pictures: list[tuple[str, NDArray[np.uint8]]] = []
+    pictures: list[Illustration] = []
     started, shorts = perf_counter(), short_names(list(datasets))
     with outputs.journal(counted) as journal, Progress(console=Console(stderr=True), transient=True) as bar:
         for name, dataset in datasets.items():
@@ -162,7 +160,10 @@ def edges(
                 pictures += edge_pictures(dataset, methods.predictors, found, journal, methods.shown, shorts[name])
         settings["data"] = journal.seen(said)
         text = report_json(rows, settings, PREDICTION if pred and len(datasets) == 1 else None)
-        times = {f"{row.name}, {row.truth}, an image": (row.milliseconds or 0) / 1000 for row in rows}
+        predicted = [
+            (row, row.milliseconds) for row in rows if row.milliseconds is not None
+        ]  # others were read from files
+        times = {f"{row.name}, {row.truth}, an image": milliseconds / 1000 for row, milliseconds in predicted}
         times["this run"] = perf_counter() - started
         outputs.write(text, report_markdown(rows), settings, times, pictures)
 

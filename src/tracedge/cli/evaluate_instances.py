@@ -20,10 +20,8 @@ from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tracedge.evaluation.instances import InstanceRow
+    from tracedge.evaluation.report import Illustration
 
 
 def instances(
@@ -112,7 +110,7 @@ def instances(
     ready = readied(ways, [name for labelled in sets.values() for name in labelled.names], missing_empty, workers)
     # 2. One data set after the other; what is done is in the journal, should anything fail.
     rows: list[InstanceRow] = []
-    pictures: list[tuple[str, NDArray[np.uint8]]] = []
+    pictures: list[Illustration] = []
     settings: dict[str, object] = {"predictions": str(pred) if pred else None, "missing_empty": missing_empty}
     said = {name: data_provenance(dataset) for name, dataset in opened.items()}
     settings["data"] = said

@@ -18,11 +18,9 @@ from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from tracedge.evaluation.panoptic_predictions import PanopticPredictions
     from tracedge.evaluation.panoptic_sets import PanopticSet
+    from tracedge.evaluation.report import Illustration
 
 
 def panoptic(
@@ -97,7 +95,7 @@ def panoptic(
             workers=workers,
             journal=journal,
         )
-        pictures: list[tuple[str, NDArray[np.uint8]]] = []
+        pictures: list[Illustration] = []
         if report is not None:
             pictures += panoptic_pictures(labelled, found[rows[0].name], rows[0], journal)
         tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"

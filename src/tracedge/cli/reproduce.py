@@ -99,6 +99,8 @@ def reproduce(
     found = plan(request)
     if found.absent:
         typer.echo(found.absent, err=True)
+    for said in found.unlike_the_paper:
+        typer.echo(said, err=True)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks = {place.key: bar.add_task(place.name, total=None) for place in found.places if place.lacks is None}
 

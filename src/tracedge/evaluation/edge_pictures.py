@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tracedge.evaluation.edges import (
 )
 from tracedge.evaluation.journal import Journal
 from tracedge.evaluation.naming import file_stem
-from tracedge.evaluation.report import Picture, best_and_worst
+from tracedge.evaluation.report import Illustration, best_and_worst
 from tracedge.rivals import FolderOfEdges
 from tracedge.visualize import curves_picture, side_by_side
 
@@ -28,8 +28,8 @@ def edge_pictures(
     journal: Journal,
     shown: str,
     short: str,
-) -> Iterator[tuple[str, Picture]]:
-    """(name, uint8 (H, W, 3)): the curves of one data set's rows, then the extremes of the predictor `shown`.
+) -> list[Illustration]:
+    """The curves of one data set's rows, then the extremes of the predictor `shown`, from the best on and from the worst on.
 
     An extreme is the photo, the true edges and the predicted ones, side by side, dark on white. short: names the data set in
     the names of the files.
@@ -37,12 +37,10 @@ def edge_pictures(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    yield (
-        f"curves-{short}",
-        curves_picture(short, {row.name: (np.array(row.recall), np.array(row.precision)) for row in rows}),
-    )
+    curves = curves_picture(short, {row.name: (np.array(row.recall), np.array(row.precision)) for row in rows})
     (row,) = (row for row in rows if row.name == shown)
-    wanted = {name: place for place, name in best_and_worst(image_scores(journal, row))}
+    extremes = best_and_worst(image_scores(journal, row))
+    wanted, found = {each.image: each for each in extremes}, {}
     for sample in dataset:
         if sample.name in wanted:
             truth = true_boundaries(sample)
@@ -51,4 +49,11 @@ def edge_pictures(
                 255 - np.round(255 * each).astype(np.uint8) for each in (truth.reshape(-1, *edges.shape).mean(0), edges)
             ]
             panels = [sample.image, *(np.repeat(each[..., None], 3, axis=2) for each in drawn)]
-            yield f"{wanted[sample.name]}-{short}-{file_stem(sample.name)}", side_by_side(panels)
+            extreme = wanted[sample.name]
+            name = f"{extreme.place}-{short}-{file_stem(sample.name)}"
+            said = extreme.said(
+                f"{shown} on {short}", f"F {{}} at the best threshold of all images, {row.ods_threshold:.2f}"
+            )
+            found[sample.name] = Illustration(name, side_by_side(panels), said)
+    said = f"**curves** of {short}: precision against recall"
+    return [Illustration(f"curves-{short}", curves, said)] + [found[each.image] for each in extremes]

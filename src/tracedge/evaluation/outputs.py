@@ -12,7 +12,7 @@ from pathlib import Path
 from tracedge.atomic import atomic_path, is_temporary
 from tracedge.errors import SettingsError
 from tracedge.evaluation.journal import Journal, journal_beside
-from tracedge.evaluation.report import Picture, write_report
+from tracedge.evaluation.report import Illustration, write_report
 
 _OF_A_REPORT = re.compile(r"report\.(json|md)|seconds\.json|(curves|best|worst)-.*\.png")
 
@@ -50,7 +50,7 @@ class Outputs:
         table: str,
         depends_on: Mapping[str, object],
         seconds: Mapping[str, float],
-        pictures: Iterable[tuple[str, Picture]] = (),
+        pictures: Iterable[Illustration] = (),
     ) -> None:
         """Write what was asked for; the arguments are those of `write_report`."""
         if self.file is not None:

@@ -16,7 +16,7 @@ from tracedge.datasets import bsds, coco, labelled, voc
 from tracedge.datasets.layouts import Dataset, SampleList, open_dataset, provenance
 from tracedge.datasets.scenes import UNSEEN_SEED, draw_scene
 from tracedge.datasets.selection import Selection
-from tracedge.errors import DataError, SettingsError, TracedgeError
+from tracedge.errors import SettingsError, TracedgeError
 from tracedge.evaluation.reproduction.recipe import DATA
 from tracedge.evaluation.reproduction.request import Request
 
@@ -32,18 +32,32 @@ class Place:
     """A data set of a table.
 
     key: names it in the report and after the @ of `--files`. name: for people. paper: the key of DATA whose figures stand beside
-    ours. like_the_paper: whether it is those very data. names: of the photos. truth: makes its samples; None where it is not
-    there, or a scene is timed. lacks: why it is not there. said: what the figures depend on.
+    ours. of_the_paper: whether it is meant to be those very data. names: of the photos. truth: makes its samples; None where it
+    is not there, or a scene is timed. lacks: why it is not there. said: what the figures depend on.
     """
 
     key: str
     name: str
     paper: str
-    like_the_paper: bool
+    of_the_paper: bool
     names: tuple[str, ...] = ()
     truth: Callable[[], SampleList[Any]] | None = None
     lacks: str | None = None
     said: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def like_the_paper(self) -> bool:
+        """Whether a difference is one of methods alone: the paper's data, and as many images of them as there are."""
+        return self.of_the_paper and len(self.names) == DATA[self.paper].images
+
+    @property
+    def unlike_the_paper(self) -> str | None:
+        """In words, how the images of the paper's data set differ from it; None where they do not, or it is not there."""
+        if not self.of_the_paper or self.like_the_paper or self.lacks is not None:
+            return None
+        wanted = DATA[self.paper]
+        kind = "a part of the paper's images" if len(self.names) < wanted.images else "not the paper's images"
+        return f"{kind}: {len(self.names)}, where {wanted.name} has {wanted.images}"
 
     def samples(self) -> SampleList[Any]:
         """Its photos and their truth."""
@@ -52,10 +66,9 @@ class Place:
 
 
 def find_places(request: Request) -> list[Place]:
-    """The places of a recipe, also those that are not there.
+    """The places of a recipe, also those that are not there; what `refused` names of `data` is passed over.
 
     Raises:
-        DataError: a folder of `data` is nothing that is known.
         SettingsError: two data sets of one name.
     """
     recipe = request.recipe
@@ -70,20 +83,28 @@ def find_places(request: Request) -> list[Place]:
     return found
 
 
+def refused(path: Path) -> str | None:
+    """Why a folder of `data` is nothing that is known, in words; None where it is."""
+    if not path.exists():
+        return f"--data names {path}, which is not there."
+    if not path.is_dir():
+        return f"--data names {path}, which is not a folder; a data set is one."
+    if _is_root(path) or _labelled_in(path):
+        return None
+    return f"{path} is no COCO, VOC or BSDS root and no labelled folder (images/ with masks/ or panoptic/), and none is in it."
+
+
 def _labelled_in(path: Path) -> list[Path]:
     """The folder itself if it is labelled, or those in it that are; none of a COCO, VOC or BSDS root."""
-    if not path.is_dir():
-        raise DataError(f"{path} is not a folder; a data set is one.")
-    if coco.is_coco(path) or voc.find_voc(path) is not None or bsds.find_bsds(path) is not None:
+    if not path.is_dir() or _is_root(path):
         return []
     if labelled.is_labelled(path):
         return [path]
-    found = sorted(folder for folder in path.iterdir() if folder.is_dir() and labelled.is_labelled(folder))
-    if not found:
-        raise DataError(
-            f"{path} is no COCO, VOC or BSDS root and no labelled folder (images/ with masks/ or panoptic/), and none is in it."
-        )
-    return found
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and labelled.is_labelled(folder))
+
+
+def _is_root(path: Path) -> bool:
+    return coco.is_coco(path) or voc.find_voc(path) is not None or bsds.find_bsds(path) is not None
 
 
 def _of_the_paper(request: Request, key: str) -> Place:

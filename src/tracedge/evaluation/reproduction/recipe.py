@@ -13,11 +13,12 @@ STRAIGHT = "AP straight"
 
 @dataclass(frozen=True)
 class PaperData:
-    """A data set of the paper: its name, the layout and split that `open_dataset` finds it by."""
+    """A data set of the paper: its name, the layout and split that `open_dataset` finds it by, and how many images it has."""
 
     name: str
     layout: str
     split: str
+    images: int
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,11 @@ class Recipe:
 
 
 DATA = {
-    "voc2012": PaperData("VOC 2012 val", "VOC", "val"),
-    "coco2014": PaperData("COCO 2014 val", "COCO", "val2014"),
-    "coco2017": PaperData("COCO 2017 val", "COCO", "val2017"),
+    "voc2012": PaperData("VOC 2012 val", "VOC", "val", 1449),
+    "coco2014": PaperData("COCO 2014 val", "COCO", "val2014", 40504),
+    "coco2017": PaperData("COCO 2017 val", "COCO", "val2017", 5000),
 }
-"""The paper does not say which split of VOC."""
+"""The paper does not say which split of VOC. The numbers of images are those of the official splits."""
 
 
 def needs(found: Recipe) -> list[str]:
@@ -122,7 +123,7 @@ def needs(found: Recipe) -> list[str]:
             models += [f"{models[-1]}'s student"] * (row.edges.kind == "student")
         if row.computed is not None or row.choice is not None:
             models.append("--backbone's student" if row.computed == "student" else "--backbone")
-    said = [f"{DATA[key].name} ({DATA[key].layout} root, --data)" for key in found.data]
+    said = [f"{DATA[key].name} ({DATA[key].layout} root, --data; {DATA[key].images} images)" for key in found.data]
     if models:
         said.append(f"weights of {', '.join(dict.fromkeys(models))}")
     if any(row.proposals in ("maskcut", "promerge") for row in found.rows):

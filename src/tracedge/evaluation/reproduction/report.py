@@ -58,7 +58,7 @@ def reproduction_markdown(request: Request, tables: Iterable[Table]) -> str:
     head += [recipe.note] if recipe.note else []
     parts = ["\n".join(head)]
     for table in tables:
-        parts.append(_title(request, table.place))
+        parts.append(_title(table.place))
         parts.append("\n".join([*_heading(recipe), *(_row(recipe, line) for line in table.lines)]))
         parts += ["\n".join(f"- {name}: {_said(value)}" for name, value in table.details.items())] * bool(table.details)
     return "\n\n".join(parts) + "\n"
@@ -70,19 +70,13 @@ def reproduction_json(request: Request, tables: Iterable[Table], provenance: Map
         {
             "data": table.place.key,
             "images": len(table.place.names),
-            "like_the_paper": like_the_paper(request, table.place),
+            "like_the_paper": table.place.like_the_paper,
             "rows": [_as_json(request.recipe.columns, line) for line in table.lines],
             "details": dict(table.details),
         }
         for table in tables
     ]
     return json.dumps({"tables": found, "provenance": dict(provenance)}, indent=2, sort_keys=True) + "\n"
-
-
-def like_the_paper(request: Request, place: Place) -> bool:
-    """Whether a difference is one of methods alone: the paper's data, and all of them."""
-    asked = request.selection
-    return place.like_the_paper and asked.ids is None and asked.sample is None and asked.limit is None
 
 
 def format_figure(value: float | None, column: str) -> str:
@@ -104,12 +98,11 @@ def _proposes(request: Request) -> bool:
     return any(row.proposals in ("maskcut", "promerge") for row in request.recipe.rows)
 
 
-def _title(request: Request, place: Place) -> str:
+def _title(place: Place) -> str:
     said = f"## {place.name}" + (f", {len(place.names)} images" if place.names else "")
-    if like_the_paper(request, place):
-        return said
-    if place.like_the_paper:
-        return f"{said}\n\nA part of the paper's images."
+    if place.of_the_paper:
+        unlike = place.unlike_the_paper
+        return said if unlike is None else f"{said}\n\n{unlike[0].upper()}{unlike[1:]}."
     beside = f"on {DATA[place.paper].name}" if place.paper else "on its own machine"
     return f"{said}\n\nNot the paper's setting, whose figures are {beside}: the differences are no errors of a reproduction."
 

@@ -15,7 +15,7 @@ from tracedge.evaluation.journal import Journal, journal_beside
 from tracedge.evaluation.reproduction.measures import MEASURES, Bench, Measured
 from tracedge.evaluation.reproduction.models import Models
 from tracedge.evaluation.reproduction.needs import Needs
-from tracedge.evaluation.reproduction.places import Place, find_places
+from tracedge.evaluation.reproduction.places import Place, find_places, refused
 from tracedge.evaluation.reproduction.recipe import Row
 from tracedge.evaluation.reproduction.report import Cell, Line, Table, reproduction_json, reproduction_markdown
 from tracedge.evaluation.reproduction.request import Request
@@ -38,19 +38,29 @@ class Plan:
 
     @property
     def absent(self) -> str:
-        """Everything that is absent, once, and where it was looked for; empty where nothing is."""
+        """Everything that is absent, a line each with the rows that need it, and where it was looked for; empty: nothing is."""
         rows_of: dict[str, list[str]] = {}
-        for place, missing in zip(self.places, self.missing, strict=True):
+        for missing in self.missing:
             for label, lacks in missing.items():
-                for what in [place.lacks] if place.lacks is not None else lacks:
+                for what in lacks:
                     rows_of.setdefault(what, []).append(label)
         if not rows_of:
             return ""
-        lines = [f"  {what}: for {', '.join(dict.fromkeys(labels))}" for what, labels in rows_of.items()]
+        lines = [f"  {what}: for {self._said(labels)}" for what, labels in rows_of.items()]
         data = ", ".join(map(str, self.request.data)) or "no --data"
         files = ", ".join(f"{name}={path}" for name, path in self.request.files.items()) or "no --files"
         looked = f"looked for data in {data}, files in {files}, weights in {HF_HUB_CACHE}"
         return "\n".join([f"{self.request.name} lacks ({looked})", *lines])
+
+    @property
+    def unlike_the_paper(self) -> list[str]:
+        """A sentence for each of the paper's data sets that is there, but not as the paper has it."""
+        return [f"{place.name} is {said}." for place in self.places if (said := place.unlike_the_paper) is not None]
+
+    def _said(self, labels: list[str]) -> str:
+        """Names of rows, which may hold commas."""
+        names = list(dict.fromkeys(labels))
+        return "all rows" if len(names) == len(self.request.recipe.rows) > 1 else "; ".join(names)
 
 
 def plan(request: Request) -> Plan:
@@ -58,12 +68,15 @@ def plan(request: Request) -> Plan:
 
     Raises:
         SettingsError: as `find_places`; or a name in `files` that no row asks for.
-        DataError: as `find_places`; or no row can be run, and then the message is all that is absent.
+        DataError: a folder of `data` is nothing that is known, or no row can be run; the message ends in all that is absent.
     """
     places, needs = find_places(request), Needs(request)
     _refuse_unused(request, places)
     missing = [{row.label: needs.missing(row, place) for row in request.recipe.rows} for place in places]
     found = Plan(request, needs, tuple(places), tuple(missing))
+    data = request.data if request.recipe.data else ()
+    if wrong := [said for said in map(refused, data) if said is not None]:
+        raise DataError("\n".join([*wrong, found.absent]).rstrip())
     if not any(found.rows(index) for index in range(len(places))):
         raise DataError(f"no row of {request.name} can be run. {found.absent}")
     return found
