@@ -180,6 +180,24 @@ def test_constant_scores_do_not_depend_on_how_images_are_shared_out():
     assert scored(*images[::-1]).ap != scored(*images).ap  # so the order is one of the settings
 
 
+@pytest.mark.parametrize("most", [1, 100, 87.3])
+def test_scores_that_are_nearly_equal_rank_as_in_pycocotools(tmp_path, most):
+    """Saturated scores: in float32 all of an image would be one, and the order that of the file."""
+    truth, content = truth_file(tmp_path, LABELS, OTHER)
+    rng = np.random.default_rng(0)
+    right = results_of(LABELS, OTHER)
+    wrong = [one | {"image_id": 3 - one["image_id"]} for one in right]
+    results = [
+        one | {"score": most * (1 - 1e-9 * int(rank))}
+        for one, rank in zip(wrong + right, rng.permutation(8), strict=True)
+    ]
+    theirs = evaluated_by_pycocotools(content["images"], content["annotations"], results, content["categories"])
+    figures = figures_of_files(truth, tmp_path, results)
+    assert [figures.ap, figures.ap50, figures.ar100] == pytest.approx([theirs[0], theirs[1], theirs[8]], abs=1e-9)
+    tied = figures_of_files(truth, tmp_path, [one | {"score": most} for one in results])
+    assert figures.ap > tied.ap + 0.1
+
+
 def test_images_without_predictions_count_in_files_too(tmp_path):
     truth, content = truth_file(tmp_path, LABELS, OTHER)
     found = results_of(LABELS)

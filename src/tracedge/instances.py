@@ -28,7 +28,8 @@ class Instances:
 
     Args:
         masks: bool (K, H, W), none of them empty. Kept as a read-only array of its own.
-        scores: K numbers in [0, 1], larger meaning surer; None: all 1.
+        scores: K numbers in [0, 1], larger meaning surer; None: all 1. Kept as float64, in which no two of a file become equal;
+            those of float32 as the shortest decimals that name them, 0.7 and not 0.699999988, which keeps their order.
         settings: what the masks depend on (model, parameters, ...), of JSON's types.
 
     Raises:
@@ -43,7 +44,7 @@ class Instances:
     """
 
     masks: Masks
-    scores: NDArray[np.float32] = None  # type: ignore[assignment]  # never None once made
+    scores: NDArray[np.float64] = None  # type: ignore[assignment]  # never None once made
     settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Instances:
     @classmethod
     def empty(cls, image_hw: tuple[int, int], settings: Mapping[str, object] | None = None) -> Instances:
         """No instance in an image of (H, W)."""
-        return cls(np.zeros((0, *image_hw), bool), np.zeros(0, np.float32), settings or {})
+        return cls(np.zeros((0, *image_hw), bool), np.zeros(0), settings or {})
 
     @classmethod
     def from_labels(cls, labels: NDArray[np.integer[Any]], scores: ArrayLike | None = None) -> Instances:
@@ -250,16 +251,21 @@ def _checked_masks(masks: Masks) -> Masks:
     return masks
 
 
-def _checked_scores(scores: ArrayLike | None, count: int) -> NDArray[np.float32]:
+def _checked_scores(scores: ArrayLike | None, count: int) -> NDArray[np.float64]:
     try:
-        values = np.ones(count) if scores is None else np.asarray(scores, np.float64)
+        values = np.ones(count) if scores is None else np.asarray(scores, _kept_as(scores))
     except (TypeError, ValueError) as error:
         raise DataError(f"Instances need numbers as scores: {error}.") from error
     if values.shape != (count,):
         raise DataError(f"Instances need one score for each of {count} masks, got scores of shape {values.shape}.")
     if count and not (float(values.min()) >= 0 and float(values.max()) <= 1):  # a nan fails both
         raise DataError(f"Instances need finite scores in [0, 1], got {values.min():g}..{values.max():g}.")
-    return values.astype(np.float32)  # only now: a larger number would overflow with a warning
+    return values if values.dtype == np.float64 else np.array([float(str(one)) for one in values])
+
+
+def _kept_as(scores: ArrayLike) -> type[np.floating[Any]]:
+    """float32 where the scores are of it, or less: it is not widened before it is a decimal."""
+    return np.float32 if np.asarray(scores).dtype in (np.float16, np.float32) else np.float64
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

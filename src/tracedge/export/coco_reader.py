@@ -95,7 +95,7 @@ class CocoFile:
     def _as_instances(self, kept: list[tuple[dict[str, Any], NDArray[np.bool_]]], hw: Size) -> Instances:
         if not kept:
             return Instances.empty(hw, self.settings)
-        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
+        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float64)
         return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
 
     def _image(self, image_id: int) -> CocoImage:

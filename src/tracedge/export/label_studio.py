@@ -81,7 +81,7 @@ def label_studio_task(
         "original_height": height,
         "image_rotation": 0,
     }
-    scores = [float(str(score)) for score in instances.scores]  # the shortest text that gives the same float32 back
+    scores = instances.scores.tolist()
     result = [
         {
             **shared,

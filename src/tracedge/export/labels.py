@@ -68,7 +68,7 @@ def write_instances(path: str | os.PathLike[str], instances: Instances) -> None:
     """Write instances as a compressed .npz file, whole or not at all: `read_instances` gives them back equal.
 
     The file holds `packed_masks` (uint8, K x ceil(H W / 8): eight pixels a byte, np.unpackbits undoes it), `shape` (int64: K, H,
-    W), `scores` (float32, K) and `settings` (a string of JSON); NumPy reads it with allow_pickle=False.
+    W), `scores` (float64, K) and `settings` (a string of JSON); NumPy reads it with allow_pickle=False.
 
     Args:
         path: where, the suffix as given; a folder that is not there is made.
@@ -148,7 +148,7 @@ def _from_plain(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
     if scores.shape != (len(masks),):
         raise DataError(f"its scores are of shape {scores.shape}, expected one for each of {len(masks)} masks.")
     seen = masks.any(axis=(1, 2))
-    return Instances(masks[seen].astype(bool), scores[seen])  # type: ignore[arg-type]  # checked and converted there
+    return Instances(masks[seen].astype(bool), scores[seen])
 
 
 def _check_shape(count: int, height: int, width: int, max_pixels: int) -> None:
