@@ -222,20 +222,21 @@ def test_other_tools_files_are_read_with_polygons_lists_and_crowds(tmp_path):
     assert found.instances(1).areas.tolist() == [13, 6]
     assert found.instances(1).scores.tolist() == [1, 1]
     assert found.instances(1).masks[1, 1:3, 1:4].all()
-    assert found.truth(1)[1] == (3, 9)
+    assert found.truth(1)[1] == (3, 9, 9)  # the speck is an object that nobody finds
     assert found.truth(1)[2].sum(axis=(1, 2)).tolist() == [63]
     with pytest.raises(DataError, match="has no image 2; it has 1"):
         found.instances(2)
 
 
-def test_an_object_whose_polygons_cover_nothing_is_left_out_and_the_others_stay(tmp_path):
+def test_an_object_whose_polygons_cover_nothing_is_there_to_be_missed_and_is_no_mask_to_refine(tmp_path):
     value = content()
     for number, polygons in enumerate(([[20, 0, 30, 0, 25, 5]], [[1, 1, 5, 5]], [[1, 1, 5, 5], [1, 1, 4, 1, 4, 3]]), 2):
         value["annotations"].append({"id": number, "image_id": 1, "category_id": number, "segmentation": polygons})
     found = read_coco(written(tmp_path, value))
     objects, classes, _ = found.truth(1)
-    assert classes == (3, 4)
-    np.testing.assert_array_equal(objects.masks[1], decode([[1, 1, 4, 1, 4, 3]], (7, 10)))
+    assert (classes, objects.areas.tolist()) == ((3, 2, 3, 4), [13, 0, 0, found.instances(1).areas[1]])
+    for last in (objects.masks[3], found.instances(1).masks[1]):
+        np.testing.assert_array_equal(last, decode([[1, 1, 4, 1, 4, 3]], (7, 10)))
 
 
 def test_a_crowd_is_marked_by_one_or_true_and_null_is_no_crowd(tmp_path):

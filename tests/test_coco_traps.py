@@ -12,14 +12,15 @@ from pycocotools.coco import COCO
 
 from dataset_roots import voc, voc_objects
 from instance_answers import boxes, by_pycocotools, evaluated_by_pycocotools, scored, scores_of
+from tracedge.cli.instance_methods import FromFile
 from tracedge.datasets.layouts import open_dataset
 from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError
 from tracedge.evaluation.instances import evaluate_instances, labelled_set
 from tracedge.export.coco import coco_records, coco_result
+from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.metrics.instances import InstanceScores, score_instances
-from tracedge.proposals.from_files import find_masks
 
 LABELS = boxes((5, 5, 25, 25), (30, 40, 55, 70))
 OTHER = boxes((10, 30, 40, 50), (2, 2, 8, 20))
@@ -56,12 +57,8 @@ def results_of(*maps, first=1, **changes):
 def figures_of_files(truth, tmp_path, results):
     """As `tracedge evaluate instances --truth truth.json --pred results.json` scores them."""
     (tmp_path / "results.json").write_text(json.dumps(results))
-    source = find_masks(tmp_path / "results.json", truth)
-
-    def methods(sample):
-        return {"found": source.read(sample.name, sample.objects.shape)}
-
-    (row,) = evaluate_instances(labelled_set(open_dataset(truth).instances()), lambda: methods)
+    ways = FromFile(pred=tmp_path / "results.json", image_ids=truth, max_pixels=MAX_PIXELS)
+    (row,) = evaluate_instances(labelled_set(open_dataset(truth).instances()), ways.methods)
     return row.figures
 
 

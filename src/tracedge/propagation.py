@@ -105,7 +105,7 @@ def boundary_guided_propagation(
     settings = settings or PropagationSettings()
     if edges.shape != proposals.shape:
         raise DataError(f"edges are {edges.shape}, masks {proposals.shape} (rows, columns): they must be of one image.")
-    edges = checked_map(edges)
+    edges, proposals = checked_map(edges), proposals.seen()
     provenance = dict(proposals.settings) | {"propagation": asdict(settings)}
     regions = regions or closed_regions(edges)
     found, origins, seeds = _propagated(edges, proposals, settings, regions, device)

@@ -181,7 +181,7 @@ def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
 
     if sample.name not in source:
         return Instances.empty(sample.objects.shape)
-    return source.read(sample.name, sample.objects.shape)
+    return source.read(sample.name, sample.objects.shape, blanks=True)
 
 
 def _proposed(sample: LabelledInstances, proposer: Proposer | SegmentProposer) -> Instances:

@@ -37,6 +37,7 @@ def instances_geojson(instances: Instances) -> dict[str, Any]:
     right one, so that corners of pixels are whole numbers and the polygons cover the mask exactly. The collection's own member
     `settings` says what the masks depend on.
     """
+    instances = instances.seen()
     features = []
     for number, (mask, score, area) in enumerate(
         zip(instances.masks, instances.scores, instances.areas.tolist(), strict=True), start=1

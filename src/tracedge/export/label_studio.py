@@ -72,6 +72,7 @@ def label_studio_task(
         tags: names of the project.
         model_version: what the prediction is listed under.
     """
+    instances = instances.seen()
     height, width = instances.shape
     shared = {
         "type": "brushlabels",

@@ -76,8 +76,8 @@ def score_instances(
     """What one image adds to the scores.
 
     Args:
-        truth: the objects that are there; their scores are not looked at.
-        found: the prediction.
+        truth: the objects that are there; their scores are not looked at. One of no pixel (`blanks`) is missed by everybody.
+        found: the prediction. A mask of no pixel is a false alarm, in its place among the best 100.
         crowds: bool (C, H, W), regions in which objects are not told apart, which may overlap each other and the objects; None:
             there is none.
         classes: one for each object: touching pairs are then those of one class; None: any two.
@@ -98,7 +98,7 @@ def score_instances(
     best = np.argsort(-found.scores, kind="stable")[:MOST]
     ranked = found[best]
     results = [coco_result(record) for record in coco_records(ranked, 0, "image")[1]]
-    pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)
+    pairs = touching_pairs(Instances(truth.masks, blanks=True).to_labels().astype(np.int32), classes)
     apart = int(separated(truth.masks, pairs, found.masks[np.sort(best)]))
     return ImageInstances(truth.shape, objects, results, len(found), len(pairs), apart)
 
