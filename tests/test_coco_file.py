@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from dataset_roots import add_panoptic, coco_2017, save_json, save_photo
 from tracedge.cli import app
-from tracedge.datasets.layouts import instances_file, open_dataset
+from tracedge.datasets.layouts import images_of_ids, instances_file, open_dataset
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError, SettingsError
 from tracedge.evaluation.instances import labelled_set
@@ -83,3 +83,35 @@ def test_results_are_scored_against_a_root_without_image_ids(tmp_path, of_root):
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["ap"] == pytest.approx(1) and report["images"] == 3
+
+
+def evaluated(tmp_path, *truths):
+    """`evaluate instances` of results that are the objects of all these files of a root."""
+    contents = [json.loads(path.read_text()) for path in truths]
+    wanted = [one for content in contents for one in content["annotations"] if not one["iscrowd"]]
+    results = [{"image_id": one["image_id"], "score": 0.5, "segmentation": one["segmentation"]} for one in wanted]
+    save_json(tmp_path / "results.json", results)
+    asked = [part for path in truths for part in ("--truth", path)]
+    asked += ["--pred", tmp_path / "results.json", "--json", tmp_path / "report.json"]
+    return CliRunner().invoke(app, ["evaluate", "instances", *map(str, asked)])
+
+
+def test_results_of_two_roots_are_scored_by_the_ids_of_both(tmp_path):
+    first, second = a_root(tmp_path / "one", (1, 2))[1], a_root(tmp_path / "two", (2, 3, 4))[1]
+    done = evaluated(tmp_path, first, second)
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert [(row["images"], row["ar100"]) for row in rows] == [(2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize(("change", "said"), [({"file_name": "x.jpg"}, "x.jpg"), ({"height": 7}, "000000000002.jpg")])
+def test_results_of_two_roots_in_which_one_id_is_of_two_images_are_refused(tmp_path, change, said):
+    first, second = a_root(tmp_path / "one", (1, 2))[1], a_root(tmp_path / "two", (2, 3))[1]
+    content = json.loads(second.read_text())
+    next(one for one in content["images"] if one["id"] == 2).update(change)
+    save_json(second, content)
+    with pytest.raises(DataError, match=rf"id 2 is 000000000002\.jpg .*in one data set and {said} .*in "):
+        images_of_ids([open_dataset(first), open_dataset(second)])
+    done = evaluated(tmp_path, first, second)
+    assert isinstance(done.exception, DataError) and "image id 2 is" in str(done.exception)
+    assert not (tmp_path / "report.json").exists()

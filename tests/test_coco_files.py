@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as reference
 
 from instance_masks import a_few, assert_equal, two
 from tracedge.datasets.layouts import open_dataset
@@ -18,6 +19,8 @@ from tracedge.export.json_records import MAX_JSON_BYTES
 from tracedge.export.rle import decode, encode
 from tracedge.instances import Instances
 from tracedge.proposals.from_files import find_masks
+
+numpy_of_pycocotools = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 # --- segmentations ----------------------------------------------------------------------------------------------------
 
@@ -64,12 +67,30 @@ def rle(counts, size=(2, 3)):
         ([[0, 0, 1, 1, 2, math.inf]], "finite numbers"),
         ([[0, 0, 1, 1, 2, 1e300]], "finite numbers"),
         ([0, 0, 1, 1, 2, 2], "a polygon is a list .* got int"),
-        ([[0, 0, 3, 2] * 50], "more than its image could hold"),
+        ([[0, 0, 3, 2] * 50_000], "more than its image could hold"),
     ],
 )
 def test_damaged_segmentations_are_refused(segmentation, sentence):
     with pytest.raises(DataError, match=sentence):
         decode(segmentation, (2, 3))
+
+
+@numpy_of_pycocotools
+@pytest.mark.parametrize("seed", range(3))
+def test_polygons_that_reach_far_past_their_image_are_those_of_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+    cut_off = 0
+    for _ in range(200):
+        height, width = (int(side) for side in rng.integers(1, 30, 2))
+        reach = rng.choice([0.2, 1, 3, 10])
+        points = rng.uniform(-reach, 1 + reach, (2, rng.integers(3, 9), 2)) * (width, height)
+        polygons = [(np.round(two * 2) / 2 if rng.random() < 0.5 else two).ravel().tolist() for two in points]
+        expected = reference.merge(reference.frPyObjects(polygons, height, width))
+        found = decode(polygons, (height, width))
+        np.testing.assert_array_equal(found, reference.decode(expected).astype(bool))
+        assert found.sum() == reference.area(expected)
+        cut_off += bool(found.any()) and reach > 1
+    assert cut_off > 50
 
 
 def test_another_size_and_too_large_a_size_are_refused():
@@ -201,20 +222,21 @@ def test_other_tools_files_are_read_with_polygons_lists_and_crowds(tmp_path):
     assert found.instances(1).areas.tolist() == [13, 6]
     assert found.instances(1).scores.tolist() == [1, 1]
     assert found.instances(1).masks[1, 1:3, 1:4].all()
-    assert found.truth(1)[1] == (3, 9)
+    assert found.truth(1)[1] == (3, 9, 9)  # the speck is an object that nobody finds
     assert found.truth(1)[2].sum(axis=(1, 2)).tolist() == [63]
     with pytest.raises(DataError, match="has no image 2; it has 1"):
         found.instances(2)
 
 
-def test_an_object_whose_polygons_cover_nothing_is_left_out_and_the_others_stay(tmp_path):
+def test_an_object_whose_polygons_cover_nothing_is_there_to_be_missed_and_is_no_mask_to_refine(tmp_path):
     value = content()
     for number, polygons in enumerate(([[20, 0, 30, 0, 25, 5]], [[1, 1, 5, 5]], [[1, 1, 5, 5], [1, 1, 4, 1, 4, 3]]), 2):
         value["annotations"].append({"id": number, "image_id": 1, "category_id": number, "segmentation": polygons})
     found = read_coco(written(tmp_path, value))
     objects, classes, _ = found.truth(1)
-    assert classes == (3, 4)
-    np.testing.assert_array_equal(objects.masks[1], decode([[1, 1, 4, 1, 4, 3]], (7, 10)))
+    assert (classes, objects.areas.tolist()) == ((3, 2, 3, 4), [13, 0, 0, found.instances(1).areas[1]])
+    for last in (objects.masks[3], found.instances(1).masks[1]):
+        np.testing.assert_array_equal(last, decode([[1, 1, 4, 1, 4, 3]], (7, 10)))
 
 
 def test_a_crowd_is_marked_by_one_or_true_and_null_is_no_crowd(tmp_path):

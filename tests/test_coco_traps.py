@@ -12,14 +12,15 @@ from pycocotools.coco import COCO
 
 from dataset_roots import voc, voc_objects
 from instance_answers import boxes, by_pycocotools, evaluated_by_pycocotools, scored, scores_of
+from tracedge.cli.instance_methods import FromFile
 from tracedge.datasets.layouts import open_dataset
 from tracedge.datasets.voc import open_voc
 from tracedge.errors import DataError
 from tracedge.evaluation.instances import evaluate_instances, labelled_set
 from tracedge.export.coco import coco_records, coco_result
+from tracedge.images import MAX_PIXELS
 from tracedge.instances import Instances
 from tracedge.metrics.instances import InstanceScores, score_instances
-from tracedge.proposals.from_files import find_masks
 
 LABELS = boxes((5, 5, 25, 25), (30, 40, 55, 70))
 OTHER = boxes((10, 30, 40, 50), (2, 2, 8, 20))
@@ -56,12 +57,8 @@ def results_of(*maps, first=1, **changes):
 def figures_of_files(truth, tmp_path, results):
     """As `tracedge evaluate instances --truth truth.json --pred results.json` scores them."""
     (tmp_path / "results.json").write_text(json.dumps(results))
-    source = find_masks(tmp_path / "results.json", truth)
-
-    def methods(sample):
-        return {"found": source.read(sample.name, sample.objects.shape)}
-
-    (row,) = evaluate_instances(labelled_set(open_dataset(truth).instances()), lambda: methods)
+    ways = FromFile(pred=tmp_path / "results.json", image_ids=truth, max_pixels=MAX_PIXELS)
+    (row,) = evaluate_instances(labelled_set(open_dataset(truth).instances()), ways.methods)
     return row.figures
 
 
@@ -178,6 +175,24 @@ def test_constant_scores_do_not_depend_on_how_images_are_shared_out():
         merged.merge(shard)
     assert merged.compute() == scored(*images)
     assert scored(*images[::-1]).ap != scored(*images).ap  # so the order is one of the settings
+
+
+@pytest.mark.parametrize("most", [1, 100, 87.3])
+def test_scores_that_are_nearly_equal_rank_as_in_pycocotools(tmp_path, most):
+    """Saturated scores: in float32 all of an image would be one, and the order that of the file."""
+    truth, content = truth_file(tmp_path, LABELS, OTHER)
+    rng = np.random.default_rng(0)
+    right = results_of(LABELS, OTHER)
+    wrong = [one | {"image_id": 3 - one["image_id"]} for one in right]
+    results = [
+        one | {"score": most * (1 - 1e-9 * int(rank))}
+        for one, rank in zip(wrong + right, rng.permutation(8), strict=True)
+    ]
+    theirs = evaluated_by_pycocotools(content["images"], content["annotations"], results, content["categories"])
+    figures = figures_of_files(truth, tmp_path, results)
+    assert [figures.ap, figures.ap50, figures.ar100] == pytest.approx([theirs[0], theirs[1], theirs[8]], abs=1e-9)
+    tied = figures_of_files(truth, tmp_path, [one | {"score": most} for one in results])
+    assert figures.ap > tied.ap + 0.1
 
 
 def test_images_without_predictions_count_in_files_too(tmp_path):

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from instance_masks import a_few, any_instances, any_masks, assert_equal, blobs, supervision, two
 from tracedge.errors import DataError
@@ -67,7 +68,25 @@ def test_nobody_changes_them_afterwards():
 
 def test_scores_are_one_unless_given():
     assert Instances(ONE).scores.tolist() == [1]
-    assert Instances(ONE).scores.dtype == np.float32
+    assert Instances(ONE).scores.dtype == np.float64
+
+
+@a_few
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=9))
+def test_scores_of_float32_are_their_shortest_decimals_in_the_same_order(given_scores):
+    short = np.array(given_scores, np.float32)
+    made = Instances(np.repeat(ONE, len(short), axis=0), short)
+    np.testing.assert_array_equal(made.scores.astype(np.float32), short)
+    assert [repr(score) for score in made.scores.tolist()] == [repr(float(str(score))) for score in short]
+    np.testing.assert_array_equal(np.argsort(made.scores, kind="stable"), np.argsort(short, kind="stable"))
+    assert_equal(Instances(made.masks, made.scores), made)
+
+
+def test_scores_that_float32_would_make_equal_stay_apart():
+    near = 0.9 + 1e-9 * np.arange(5)
+    made = Instances(np.repeat(ONE, 5, axis=0), near)
+    assert made.scores.tolist() == near.tolist() and len(set(made.scores.astype(np.float32).tolist())) == 1
+    assert Instances.merge([made, made[1:3]]).sorted().scores.tolist() == sorted([*near, *near[1:3]], reverse=True)
 
 
 def test_none_at_all_has_a_size_all_the_same():

@@ -97,6 +97,18 @@ def test_more_than_a_hundred_masks_are_cut_by_score():
     assert scored((labels, Instances(first.masks, np.r_[0.95, np.full(120, 0.9)]))).ar100 == 1
 
 
+def test_what_is_not_among_the_best_hundred_keeps_nothing_apart():
+    labels = boxes((5, 5, 25, 25), (5, 25, 25, 50))
+    junk = np.zeros((100, 60, 80), bool)
+    junk[np.arange(100), 50, np.arange(100) % 80] = True
+    masks = np.concatenate([junk, Instances.from_labels(labels).masks])
+    for right in (0.1, 1):  # among equals the earlier
+        figures = scored((labels, Instances(masks, np.r_[np.ones(100), right, right])))
+        assert (figures.touching_separated, figures.ar100, figures.touching) == (0, 0, 1)
+    figures = scored((labels, Instances(masks[2:], np.r_[np.ones(98), 0.1, 0.1])))
+    assert (figures.touching_separated, figures.ar100) == (1, 1)
+
+
 def test_nothing_to_score_is_none_and_not_zero():
     figures = scored((np.zeros((8, 9), np.int32), Instances.empty((8, 9))))
     assert figures.ap is None

@@ -158,6 +158,16 @@ def test_a_good_mask_stays_where_edges_do_no_better():
     assert not (gone.masks == good).all()  # what the paper's form makes of it
 
 
+def test_scores_stay_apart_where_they_are_the_proposals_own_and_short_where_they_are_ours():
+    labels = touching_boxes(3)
+    given = Instances.from_labels(labels, [0.9, 0.9 - 1e-9, 0.7605914])
+    edges = oracle_edges(labels) * np.float32(0.8)
+    own = boundary_guided_propagation(edges, given, PropagationSettings(judge=False))
+    assert own.scores.tolist() == given.scores.tolist()
+    judged = boundary_guided_propagation(edges, given).scores
+    assert judged.tolist() == [float(str(score)) for score in judged.astype(np.float32)]
+
+
 def test_groups_are_those_of_brute_force():
     rng = np.random.default_rng(3)
     areas = rng.integers(1, 20, 12)

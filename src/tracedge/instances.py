@@ -27,9 +27,11 @@ class Instances:
     """K instances of one image. They may overlap, and a mask may be of several pieces.
 
     Args:
-        masks: bool (K, H, W), none of them empty. Kept as a read-only array of its own.
-        scores: K numbers in [0, 1], larger meaning surer; None: all 1.
+        masks: bool (K, H, W), none of them empty unless `blanks`. Kept as a read-only array of its own.
+        scores: K numbers in [0, 1], larger meaning surer; None: all 1. Kept as float64, in which no two of a file become equal;
+            those of float32 as the shortest decimals that name them, 0.7 and not 0.699999988, which keeps their order.
         settings: what the masks depend on (model, parameters, ...), of JSON's types.
+        blanks: whether masks without a pixel may be among them, for a score: there they are false alarms, or objects missed.
 
     Raises:
         DataError: a value outside of the above.
@@ -43,22 +45,23 @@ class Instances:
     """
 
     masks: Masks
-    scores: NDArray[np.float32] = None  # type: ignore[assignment]  # never None once made
+    scores: NDArray[np.float64] = None  # type: ignore[assignment]  # never None once made
     settings: Mapping[str, object] = field(default_factory=dict)
+    blanks: bool = False
 
     def __post_init__(self) -> None:
-        masks = _checked_masks(self.masks)
+        masks = _checked_masks(self.masks, self.blanks)
         object.__setattr__(self, "masks", _read_only(masks))
         object.__setattr__(self, "scores", _read_only(_checked_scores(self.scores, len(masks))))
         object.__setattr__(self, "settings", MappingProxyType(json.loads(canonical_json(self.settings))))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Instances, (self.masks, self.scores, dict(self.settings))  # a mapping proxy cannot be sent
+        return Instances, (self.masks, self.scores, dict(self.settings), self.blanks)  # a mapping proxy cannot be sent
 
     @classmethod
     def empty(cls, image_hw: tuple[int, int], settings: Mapping[str, object] | None = None) -> Instances:
         """No instance in an image of (H, W)."""
-        return cls(np.zeros((0, *image_hw), bool), np.zeros(0, np.float32), settings or {})
+        return cls(np.zeros((0, *image_hw), bool), np.zeros(0), settings or {})
 
     @classmethod
     def from_labels(cls, labels: NDArray[np.integer[Any]], scores: ArrayLike | None = None) -> Instances:
@@ -87,8 +90,8 @@ class Instances:
         sizes = sorted({part.shape for part in parts})
         if len(sizes) > 1:
             raise DataError(f"instances of images of different sizes cannot be merged: {sizes}.")
-        masks = np.concatenate([part.masks for part in parts])
-        return Instances(masks, np.concatenate([part.scores for part in parts]), parts[0].settings)
+        masks, scores = np.concatenate([part.masks for part in parts]), np.concatenate([part.scores for part in parts])
+        return Instances(masks, scores, parts[0].settings, any(part.blanks for part in parts))
 
     def __len__(self) -> int:
         return len(self.masks)
@@ -96,7 +99,7 @@ class Instances:
     def __getitem__(self, index: Any) -> Instances:
         """A part of them: one number, a slice, a list of numbers or a boolean array (K,)."""
         rows = np.atleast_1d(np.arange(len(self))[index])
-        return Instances(self.masks[rows], self.scores[rows], self.settings)
+        return Instances(self.masks[rows], self.scores[rows], self.settings, self.blanks)
 
     def __iter__(self) -> Iterator[Instances]:
         return (self[number] for number in range(len(self)))
@@ -114,7 +117,7 @@ class Instances:
 
     @property
     def boxes(self) -> NDArray[np.int64]:
-        """(K, 4): first row, first column, last row + 1, last column + 1 of each mask."""
+        """(K, 4): first row, first column, last row + 1, last column + 1 of each mask; zeros where it has no pixel."""
         rows, columns = self.masks.any(axis=2), self.masks.any(axis=1)  # (K, H), (K, W)
         height, width = self.shape
         corners = (
@@ -123,7 +126,7 @@ class Instances:
             height - np.flip(rows, axis=1).argmax(axis=1),
             width - np.flip(columns, axis=1).argmax(axis=1),
         )
-        return np.stack(corners, axis=1).astype(np.int64)
+        return np.stack(corners, axis=1).astype(np.int64) * np.any(rows, axis=1)[:, None]
 
     @property
     def inner_points(self) -> NDArray[np.int64]:
@@ -131,13 +134,22 @@ class Instances:
         from scipy.ndimage import distance_transform_edt
 
         points = np.zeros((len(self), 2), np.int64)
-        for number, (top, left, bottom, right) in enumerate(self.boxes):
+        boxes = self.boxes
+        for number in np.flatnonzero(self.areas):  # a mask without a pixel keeps (0, 0)
+            top, left, bottom, right = boxes[number]
             inside = np.pad(self.masks[number, top:bottom, left:right], 1)  # the image ends where the mask does
             distance = distance_transform_edt(inside)
             farthest = np.argwhere(distance == distance.max())
             middle = np.square(farthest - farthest.mean(axis=0)).sum(axis=1).argmin()
             points[number] = farthest[middle] + (top - 1, left - 1)
         return points
+
+    def seen(self) -> Instances:
+        """Those that have a pixel: all of them, unless there may be `blanks`."""
+        if not self.blanks:
+            return self
+        kept = self.areas > 0
+        return Instances(self.masks[kept], self.scores[kept], self.settings)
 
     def sorted(self) -> Instances:
         """Highest score first; among equals the larger, then the earlier."""
@@ -175,6 +187,8 @@ class Instances:
         Each is a dict of `segmentation` bool (H, W), `area`, `bbox` [x, y, width, height], `predicted_iou` and
         `stability_score` (both our score), `point_coords` [[x, y]] (its inner point) and `crop_box`.
         """
+        if self.blanks:
+            return self.seen().to_sam()
         height, width = self.shape
         boxes, points, scores = self.boxes.tolist(), self.inner_points.tolist(), self.scores.tolist()
         records = []
@@ -240,26 +254,31 @@ def _kind_of(value: object) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def _checked_masks(masks: Masks) -> Masks:
+def _checked_masks(masks: Masks, blanks: bool) -> Masks:
     if not isinstance(masks, np.ndarray) or masks.dtype != bool or masks.ndim != 3 or 0 in masks.shape[1:]:
         raise DataError(
             f"Instances need masks as a bool array (K, H, W) with at least one pixel each, got {_kind_of(masks)}."
         )
-    if empty := np.flatnonzero(~masks.any(axis=(1, 2))).tolist():
+    if not blanks and (empty := np.flatnonzero(~masks.any(axis=(1, 2))).tolist()):
         raise DataError(f"Instances need masks that are not empty, got nothing in number {empty[0]} (of {len(masks)}).")
     return masks
 
 
-def _checked_scores(scores: ArrayLike | None, count: int) -> NDArray[np.float32]:
+def _checked_scores(scores: ArrayLike | None, count: int) -> NDArray[np.float64]:
     try:
-        values = np.ones(count) if scores is None else np.asarray(scores, np.float64)
+        values = np.ones(count) if scores is None else np.asarray(scores, _kept_as(scores))
     except (TypeError, ValueError) as error:
         raise DataError(f"Instances need numbers as scores: {error}.") from error
     if values.shape != (count,):
         raise DataError(f"Instances need one score for each of {count} masks, got scores of shape {values.shape}.")
     if count and not (float(values.min()) >= 0 and float(values.max()) <= 1):  # a nan fails both
         raise DataError(f"Instances need finite scores in [0, 1], got {values.min():g}..{values.max():g}.")
-    return values.astype(np.float32)  # only now: a larger number would overflow with a warning
+    return values if values.dtype == np.float64 else np.array([float(str(one)) for one in values])
+
+
+def _kept_as(scores: ArrayLike) -> type[np.floating[Any]]:
+    """float32 where the scores are of it, or less: it is not widened before it is a decimal."""
+    return np.float32 if np.asarray(scores).dtype in (np.float16, np.float32) else np.float64
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -105,7 +105,7 @@ def boundary_guided_propagation(
     settings = settings or PropagationSettings()
     if edges.shape != proposals.shape:
         raise DataError(f"edges are {edges.shape}, masks {proposals.shape} (rows, columns): they must be of one image.")
-    edges = checked_map(edges)
+    edges, proposals = checked_map(edges), proposals.seen()
     provenance = dict(proposals.settings) | {"propagation": asdict(settings)}
     regions = regions or closed_regions(edges)
     found, origins, seeds = _propagated(edges, proposals, settings, regions, device)
@@ -122,7 +122,8 @@ def boundary_guided_propagation(
     stays = (as_given * given_areas**SIZE >= became) & (given_areas >= max(settings.min_area, 1))
     goes = (origins & ~stays).any(axis=1) & (scores > 0)
     masks = np.concatenate((found.masks[goes], proposals.masks[stays]))
-    together = Instances(masks, np.concatenate((scores[goes], as_given[stays])).clip(0, 1), provenance)
+    judged = np.concatenate((scores[goes], as_given[stays])).clip(0, 1).astype(np.float32)
+    together = Instances(masks, judged, provenance)  # type: ignore[arg-type]  # as decimals there
     return together[best_of_alike(together, settings.merge_iou)]
 
 
@@ -157,9 +158,16 @@ def _propagated(
     areas, sizes = masks.sum(axis=(1, 2)), fragments.sum(axis=(1, 2))
     covered = [(mask & fragments[group].any(axis=0)).sum() for mask, group in zip(masks, groups, strict=True)]
     seeds = np.array(covered) / np.maximum(areas, 1)
-    scores = np.array([np.average(proposals.scores[parents[group]], weights=sizes[group]) for group in groups])
+    scores = np.array([_mean_score(proposals.scores[parents[group]], sizes[group]) for group in groups])
     kept = (areas >= max(settings.min_area, 1)) & (seeds >= settings.min_seed)
     return Instances(masks[kept], scores[kept]), origins[kept], seeds[kept]
+
+
+def _mean_score(scores: NDArray[np.float64], weights: NDArray[np.int64]) -> float:
+    """One score stays as it is, to the last bit; a mean is written as short as float32 is, so that files stay readable."""
+    if (scores == scores[0]).all():
+        return float(scores[0])
+    return float(str(np.float32(np.average(scores, weights=weights))))
 
 
 def _grown(

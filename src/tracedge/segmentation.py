@@ -95,6 +95,7 @@ def segment(
     settings = settings or SegmentSettings()
     if proposals is not None and proposals.shape != edges.shape:
         raise DataError(f"edges are {edges.shape}, masks {proposals.shape} (rows, columns): they must be of one image.")
+    proposals = proposals.seen() if proposals is not None else None
     if proposals is not None and not settings.bgp:
         found = proposals
     else:

@@ -22,6 +22,7 @@ from tracedge.images import MAX_PIXELS
 if TYPE_CHECKING:
     from tracedge.evaluation.instances import InstanceRow
     from tracedge.evaluation.report import Illustration
+    from tracedge.export.coco_reader import Images
 
 
 def instances(
@@ -65,7 +66,7 @@ def instances(
     Without --pred a model's edges are tried: straight, and on the masks of --proposals. Files of masks must know every image
     of the truth, unless --missing-empty is given.
     """
-    from tracedge.datasets.layouts import instances_file
+    from tracedge.datasets.layouts import images_of_ids
     from tracedge.datasets.layouts import provenance as data_provenance
     from tracedge.evaluation.instances import evaluate_instances, instances_json, instances_markdown, labelled_set
     from tracedge.evaluation.naming import short_names
@@ -89,9 +90,10 @@ def instances(
     sets = {name: labelled_set(dataset.instances()) for name, dataset in opened.items()}
     ways: FromFile | FromModel
     if pred is not None:
-        known_ids = next(filter(None, map(instances_file, opened.values())), None)
-        of_results = image_ids or (known_ids if is_results(pred) else None)
-        ways = FromFile(pred=pred, image_ids=of_results, max_pixels=max_pixels)
+        ids_of_results: Images | None = image_ids
+        if ids_of_results is None and is_results(pred):
+            ids_of_results = images_of_ids(opened.values(), max_pixels=max_pixels)
+        ways = FromFile(pred=pred, image_ids=ids_of_results, max_pixels=max_pixels)
     else:
         options = option.PredictorOptions(
             backbone=backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tracedge.evaluation.edges import EdgesOf
     from tracedge.evaluation.instance_methods import Comparison, ProposalsOf
     from tracedge.evaluation.instances import LabelledInstances, Methods
+    from tracedge.export.coco_reader import Images
     from tracedge.instances import Instances
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
@@ -31,7 +32,7 @@ class FromFile:
     """The masks of one file or folder, as they are."""
 
     pred: Path
-    image_ids: Path | None
+    image_ids: Images | None
     max_pixels: int
 
     def methods(self) -> Methods:
@@ -181,7 +182,7 @@ def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
 
     if sample.name not in source:
         return Instances.empty(sample.objects.shape)
-    return source.read(sample.name, sample.objects.shape)
+    return source.read(sample.name, sample.objects.shape, blanks=True)
 
 
 def _proposed(sample: LabelledInstances, proposer: Proposer | SegmentProposer) -> Instances:

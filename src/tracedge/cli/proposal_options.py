@@ -11,6 +11,7 @@ from tracedge.cli.predictor_options import PredictorOptions, load
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from tracedge.export.coco_reader import Images
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
     from tracedge.rivals.zero_shot import SegmentProposer
@@ -72,7 +73,7 @@ def proposals_from(
     return masks_from(Path(name), image_ids, max_pixels)
 
 
-def masks_from(path: Path, image_ids: Path | None, max_pixels: int = MAX_PIXELS) -> MaskSource:
+def masks_from(path: Path, image_ids: Images | None, max_pixels: int = MAX_PIXELS) -> MaskSource:
     """The masks of a file or folder.
 
     Raises:

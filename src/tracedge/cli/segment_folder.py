@@ -125,7 +125,7 @@ def _write(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> d
             write_geojson(path, found)
         else:
             write_png8(path, instances_overlay(image, found))
-    return {"instances": len(found), "scores": [float(str(score)) for score in found.scores]}
+    return {"instances": len(found), "scores": found.scores.tolist()}
 
 
 def _gather(run: FolderRun, name: str, provenance: Mapping[str, Any], kept: str) -> None:
@@ -157,7 +157,7 @@ def _finished(run: FolderRun, kept: str) -> Iterator[tuple[int, str, Instances]]
             found = read_instances(run.output_of(line, NPZ), max_pixels=sys.maxsize)
         else:
             found = read_labels(run.output_of(line, LABELS), max_pixels=sys.maxsize)
-            found = Instances(found.masks, np.array(line["scores"], np.float32))
+            found = Instances(found.masks, np.array(line["scores"], np.float64))
         yield number, line["file"], found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from tracedge.datasets import bsds, coco, coco_file, labelled, voc
 from tracedge.datasets.samples import EdgeSample, InstanceSample, PanopticSamples, PhotolessInstances
 from tracedge.datasets.selection import Selection
 from tracedge.errors import DataError
+from tracedge.export.coco_reader import CocoImage, Images, read_coco_images
 from tracedge.images import MAX_PIXELS
 
 S_co = TypeVar("S_co", covariant=True)
@@ -92,6 +93,33 @@ def open_dataset(
 def instances_file(dataset: Dataset) -> Path | None:
     """The COCO file that says which images the ids of COCO results are; None where the images of a data set have no ids."""
     return dataset.instances_file if isinstance(dataset, coco.CocoDataset | coco_file.CocoInstances) else None
+
+
+def images_of_ids(datasets: Iterable[Dataset], *, max_pixels: int = MAX_PIXELS) -> Images | None:
+    """Which images the ids of COCO results are, those of all data sets together, as `read_coco` takes it.
+
+    Returns:
+        A COCO file, or where there are several the images of all of them; None where no data set has ids.
+
+    Raises:
+        DataError: one id is of two images, or a file that is not as it should be.
+    """
+    files = list(dict.fromkeys(filter(None, map(instances_file, datasets))))
+    if len(files) < 2:
+        return files[0] if files else None
+    known: dict[int, CocoImage] = {}
+    for file in files:
+        for number, image in read_coco_images(file, max_pixels=max_pixels).items():
+            if known.setdefault(number, image) != image:
+                raise DataError(
+                    f"The image id {number} is {_said(known[number])} in one data set and {_said(image)} in {file}: "
+                    "score COCO results against one data set at a time."
+                )
+    return {number: (image.file_name, image.hw) for number, image in known.items()}
+
+
+def _said(image: CocoImage) -> str:
+    return image.file_name + (f" of {image.hw[0]} x {image.hw[1]}" if image.hw else "")
 
 
 def provenance(dataset: Dataset) -> dict[str, object]:

@@ -111,7 +111,7 @@ def coco_records(
             "area": area,
             "bbox": [left, top, right - left, bottom - top],
             "iscrowd": 0,
-            "score": float(str(score)),  # the shortest text that gives the same float32 back
+            "score": float(score),
         }
         for number, (mask, score, area, (top, left, bottom, right)) in enumerate(rows, start=int(first_annotation_id))
     ]

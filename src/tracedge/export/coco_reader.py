@@ -60,12 +60,13 @@ class CocoFile:
         """How many images there are."""
         return len(self.images)
 
-    def instances(self, image_id: int, image_hw: Size | None = None) -> Instances:
-        """The instances of an image, of all categories, in the file's order; crowds, and masks without a pixel, are left out.
+    def instances(self, image_id: int, image_hw: Size | None = None, *, blanks: bool = False) -> Instances:
+        """The instances of an image, of all categories, in the file's order; crowds are left out.
 
         Args:
             image_id: which image.
             image_hw: the size of the image, where it is known.
+            blanks: whether masks without a pixel are among them, as a score counts them; otherwise they are left out too.
 
         Raises:
             DataError: an unknown id, a segmentation that is damaged or of another size than the image, or an image without
@@ -73,14 +74,16 @@ class CocoFile:
         """
         image = self._image(image_id)
         hw = self._size(image, image_hw)
-        return self._as_instances(self._decoded(image, hw, crowds=False), hw)
+        found = self._as_instances(self._decoded(image, hw, crowds=False), hw)
+        return found if blanks else found.seen()
 
     def truth(self, image_id: int) -> tuple[Instances, tuple[int, ...] | None, Masks]:
-        """What is known of an image, each mask decoded once; masks without a pixel are left out.
+        """What is known of an image, each mask decoded once.
 
         Returns:
-            `instances(image_id)`; the category id of each, None where one of them names none; and the regions marked `iscrowd`,
-            bool (C, H, W), in the file's order.
+            `instances(image_id, blanks=True)`: an object whose mask has no pixel is there, to be missed, as in pycocotools;
+            the category id of each, None where one of them names none; and the regions marked `iscrowd`, bool (C, H, W), in
+            the file's order, without those that have no pixel.
 
         Raises:
             DataError: as `instances`.
@@ -89,14 +92,14 @@ class CocoFile:
         hw = self._size(image, None)
         objects, crowds = self._decoded(image, hw, crowds=False), self._decoded(image, hw, crowds=True)
         classes = [category for entry, _ in objects if type(category := entry.get("category_id")) is int]
-        regions = np.stack([mask for _, mask in crowds]) if crowds else np.zeros((0, *hw), bool)
+        regions = np.array([mask for _, mask in crowds if mask.any()], bool).reshape(-1, *hw)
         return self._as_instances(objects, hw), tuple(classes) if len(classes) == len(objects) else None, regions
 
     def _as_instances(self, kept: list[tuple[dict[str, Any], NDArray[np.bool_]]], hw: Size) -> Instances:
         if not kept:
             return Instances.empty(hw, self.settings)
-        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float32)
-        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings)
+        scores = np.array([entry.get("score", 1.0) for entry, _ in kept], np.float64)
+        return Instances(np.stack([mask for _, mask in kept]), scores, self.settings, blanks=True)
 
     def _image(self, image_id: int) -> CocoImage:
         if image_id not in self.images:
@@ -104,7 +107,7 @@ class CocoFile:
         return self.images[image_id]
 
     def _decoded(self, image: CocoImage, hw: Size, crowds: bool) -> list[tuple[dict[str, Any], NDArray[np.bool_]]]:
-        """The entries of an image with their masks, without those that have no pixel."""
+        """The entries of an image with their masks."""
         kept = []
         for number, entry in enumerate(self._annotations.get(image.id, ()), start=1):
             if bool(entry.get("iscrowd", 0)) != crowds:
@@ -114,8 +117,7 @@ class CocoFile:
             except DataError as error:
                 what = f"annotation {entry['id']}" if "id" in entry else f"result {number}"
                 raise DataError(f"{self.path}, {what} of image {image.id}: {error}") from error
-            if mask.any():
-                kept.append((entry, mask))
+            kept.append((entry, mask))
         return kept
 
     def _size(self, image: CocoImage, image_hw: Size | None) -> Size:

@@ -37,6 +37,7 @@ def instances_geojson(instances: Instances) -> dict[str, Any]:
     right one, so that corners of pixels are whole numbers and the polygons cover the mask exactly. The collection's own member
     `settings` says what the masks depend on.
     """
+    instances = instances.seen()
     features = []
     for number, (mask, score, area) in enumerate(
         zip(instances.masks, instances.scores, instances.areas.tolist(), strict=True), start=1
@@ -44,7 +45,7 @@ def instances_geojson(instances: Instances) -> dict[str, Any]:
         polygons = outlines(mask)
         one = len(polygons) == 1
         geometry = {"type": "Polygon" if one else "MultiPolygon", "coordinates": polygons[0] if one else polygons}
-        properties = {"id": number, "score": float(str(score)), "area": area}  # the shortest text of the float32
+        properties = {"id": number, "score": float(score), "area": area}
         features.append({"type": "Feature", "id": number, "geometry": geometry, "properties": properties})
     return {"type": "FeatureCollection", "features": features, "settings": dict(instances.settings)}
 

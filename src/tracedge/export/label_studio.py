@@ -72,6 +72,7 @@ def label_studio_task(
         tags: names of the project.
         model_version: what the prediction is listed under.
     """
+    instances = instances.seen()
     height, width = instances.shape
     shared = {
         "type": "brushlabels",
@@ -81,7 +82,7 @@ def label_studio_task(
         "original_height": height,
         "image_rotation": 0,
     }
-    scores = [float(str(score)) for score in instances.scores]  # the shortest text that gives the same float32 back
+    scores = instances.scores.tolist()
     result = [
         {
             **shared,

@@ -68,12 +68,14 @@ def write_instances(path: str | os.PathLike[str], instances: Instances) -> None:
     """Write instances as a compressed .npz file, whole or not at all: `read_instances` gives them back equal.
 
     The file holds `packed_masks` (uint8, K x ceil(H W / 8): eight pixels a byte, np.unpackbits undoes it), `shape` (int64: K, H,
-    W), `scores` (float32, K) and `settings` (a string of JSON); NumPy reads it with allow_pickle=False.
+    W), `scores` (float64, K) and `settings` (a string of JSON); NumPy reads it with allow_pickle=False. Masks without a pixel are
+    left out.
 
     Args:
         path: where, the suffix as given; a folder that is not there is made.
         instances: what to write.
     """
+    instances = instances.seen()
     count, (height, width) = len(instances), instances.shape
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
@@ -85,21 +87,23 @@ def write_instances(path: str | os.PathLike[str], instances: Instances) -> None:
         )
 
 
-def read_instances(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Instances:
+def read_instances(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, blanks: bool = False) -> Instances:
     """Read what `write_instances` wrote, or another program's `masks` (K, H, W), bool or uint8 of 0 and 1.
 
-    Beside `masks` there may be `scores` (K,). Masks of other programs that have no pixel are left out.
+    Beside `masks` there may be `scores` (K,).
 
     Args:
         path: the .npz file.
         max_pixels: the largest H * W accepted, checked before the masks are decompressed.
+        blanks: whether masks of other programs that have no pixel are kept, as a score counts them; otherwise they are left out.
 
     Raises:
         DataError: the file is missing, damaged, too large, or holds something else.
     """
     try:
         with Path(path).open("rb") as stream:
-            return _instances(np.load(stream, allow_pickle=False), max_pixels)
+            found = _instances(np.load(stream, allow_pickle=False), max_pixels)
+            return found if blanks else found.seen()
     except DataError as error:
         raise DataError(f"{path} holds no instances: {error}") from error
     except _DAMAGE as error:
@@ -147,8 +151,7 @@ def _from_plain(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
     scores = arrays["scores"] if "scores" in arrays.files else np.ones(len(masks))
     if scores.shape != (len(masks),):
         raise DataError(f"its scores are of shape {scores.shape}, expected one for each of {len(masks)} masks.")
-    seen = masks.any(axis=(1, 2))
-    return Instances(masks[seen].astype(bool), scores[seen])  # type: ignore[arg-type]  # checked and converted there
+    return Instances(masks.astype(bool), scores, blanks=True)
 
 
 def _check_shape(count: int, height: int, width: int, max_pixels: int) -> None:

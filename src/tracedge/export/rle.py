@@ -22,6 +22,9 @@ Corners: TypeAlias = NDArray[np.float64]
 
 _MAX_CHARACTERS = 7  # of one number: 35 bits, more than any picture has pixels
 _SLACK = 1.0  # pixels beside its image at which a polygon is still left to compiled code, which rounds
+_LENGTH = (
+    1 << 18
+)  # pixels along its outline that any polygon may have, however small its image: some 25 MB of compiled code's
 
 
 class Rle(TypedDict):
@@ -189,7 +192,7 @@ def _may_cover(corners: Corners, height: int, width: int) -> bool:
     if (corners.max(axis=0) < -_SLACK).any() or (corners.min(axis=0) > np.array([width, height]) + _SLACK).any():
         return False
     steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
-    if steps.sum() > 4 * (height + 2) * (width + 2):  # compiled code takes memory for each step
+    if steps.sum() > max(_LENGTH, 4 * (height + 2) * (width + 2)):  # compiled code takes memory for each step
         raise DataError(f"a polygon is {steps.sum():.0f} pixels long, more than its image could hold.")
     return True
 

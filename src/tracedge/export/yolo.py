@@ -48,6 +48,7 @@ def yolo_lines(instances: Instances, *, tolerance: float = 0.25, min_area: int =
     """
     if not (math.isfinite(tolerance) and tolerance >= 0 and min_area >= 0):
         raise SettingsError(f"expected a tolerance and a min_area of at least 0, got {tolerance} and {min_area}.")
+    instances = instances.seen()
     height, width = instances.shape
     lines = []
     for mask, (top, left, bottom, right) in zip(instances.masks, instances.boxes, strict=True):

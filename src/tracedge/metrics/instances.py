@@ -34,8 +34,8 @@ class InstanceFigures:
     """The scores of a data set, each in [0, 1] or None where there is nothing to score.
 
     ap: mean over IoU 0.50 to 0.95; ap50: at 0.50; ar100: recall of the best 100 masks an image; boundary_ap: with boundary IoU.
-    touching_separated: share of the touching pairs whose best masks differ and both have an IoU above 0.5. images, objects,
-    predictions, touching: how many there were.
+    touching_separated: share of the touching pairs whose best masks, among the same 100 of an image, differ and both have an IoU
+    above 0.5. images, objects, predictions, touching: how many there were.
     """
 
     ap: float | None
@@ -76,8 +76,8 @@ def score_instances(
     """What one image adds to the scores.
 
     Args:
-        truth: the objects that are there; their scores are not looked at.
-        found: the prediction.
+        truth: the objects that are there; their scores are not looked at. One of no pixel (`blanks`) is missed by everybody.
+        found: the prediction. A mask of no pixel is a false alarm, in its place among the best 100.
         crowds: bool (C, H, W), regions in which objects are not told apart, which may overlap each other and the objects; None:
             there is none.
         classes: one for each object: touching pairs are then those of one class; None: any two.
@@ -95,10 +95,11 @@ def score_instances(
     if crowds is not None:
         regions = Instances(crowds[crowds.any(axis=(1, 2))])
         objects += [{**record, "iscrowd": 1} for record in coco_records(regions, 0, "image")[1]]
-    ranked = found[np.argsort(-found.scores, kind="stable")[:MOST]]
+    best = np.argsort(-found.scores, kind="stable")[:MOST]
+    ranked = found[best]
     results = [coco_result(record) for record in coco_records(ranked, 0, "image")[1]]
-    pairs = touching_pairs(Instances(truth.masks).to_labels().astype(np.int32), classes)
-    apart = int(separated(truth.masks, pairs, found.masks))
+    pairs = touching_pairs(Instances(truth.masks, blanks=True).to_labels().astype(np.int32), classes)
+    apart = int(separated(truth.masks, pairs, found.masks[np.sort(best)]))
     return ImageInstances(truth.shape, objects, results, len(found), len(pairs), apart)
 
 

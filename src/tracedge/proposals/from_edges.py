@@ -116,7 +116,7 @@ def instances_from_edges(
     if not len(nodes):
         return Instances.empty(regions.basins.shape, provenance)
     masks = np.take(regions.members(nodes), regions.basins, axis=1)  # (K, H, W)
-    found = Instances(masks, scores[nodes].clip(0, 1), provenance)
+    found = Instances(masks, scores[nodes].clip(0, 1).astype(np.float32), provenance)
     if overlapping or not settings.gaps:
         return found
     # 4. Ground that objects close in comes last.

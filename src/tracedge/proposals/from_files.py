@@ -63,12 +63,14 @@ class MaskSource:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return {"proposals": "files", "kind": self.kind, "name": self.path.name, "content": digest.hexdigest()[:16]}
 
-    def read(self, name: str | os.PathLike[str], image_hw: Size) -> Instances:
-        """The masks of one image; those without a pixel are left out.
+    def read(self, name: str | os.PathLike[str], image_hw: Size, *, blanks: bool = False) -> Instances:
+        """The masks of one image.
 
         Args:
             name: its stem or file name. Where folders are named on one side only, the rest must agree and be the only one.
             image_hw: its size, (H, W).
+            blanks: whether masks without a pixel, of a COCO or .npz file, are among them, as a score counts them; otherwise they
+                are left out. A black PNG is never one: so folders say that there is nothing.
 
         Raises:
             DataError: no such image here, several of that name, a damaged file, or masks of another size than the image.
@@ -77,7 +79,7 @@ class MaskSource:
         if found.shape != tuple(image_hw):
             expected, got = (f"{height} x {width}" for height, width in (image_hw, found.shape))
             raise DataError(f"{self.path} has masks of {got} (rows x columns) for {name}, but the image is {expected}.")
-        return found
+        return found if blanks else found.seen()
 
     def __contains__(self, name: object) -> bool:
         """Whether the image of this stem or file name is one of them; several of that name count as well."""
@@ -155,7 +157,9 @@ def find_masks(
 
 
 def _of_coco(path: Path, coco: CocoFile) -> MaskSource:
-    readers = ((_stem(image.file_name), partial(coco.instances, image.id)) for image in coco.images.values())
+    readers = (
+        (_stem(image.file_name), partial(coco.instances, image.id, blanks=True)) for image in coco.images.values()
+    )
     return _source(path, "COCO", [path], readers)
 
 
@@ -215,7 +219,7 @@ def _label_map(file: Path, max_pixels: int, image_hw: Size) -> Instances:
 
 
 def _npz(file: Path, max_pixels: int, image_hw: Size) -> Instances:
-    return read_instances(file, max_pixels=max_pixels)
+    return read_instances(file, max_pixels=max_pixels, blanks=True)
 
 
 def _binary_masks(files: list[Path], max_pixels: int, image_hw: Size) -> Instances:

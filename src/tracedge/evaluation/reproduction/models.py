@@ -76,7 +76,7 @@ class Models:
             path = self.request.file(name.removeprefix("files "), place)
             assert path is not None
             masks = self._needs.masks(path)
-            return lambda sample: masks.read(sample.name, sample.objects.shape)
+            return lambda sample: masks.read(sample.name, sample.objects.shape, blanks=True)
         if name not in self._proposers:
             seen = features_of(self.request.feature_model, device=self.request.device, local_files_only=True)
             self._proposers[name] = Proposer(seen, name, self.request.crf)
