@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, find_objects, gaussian_filter, label
 from scipy.sparse import csr_array
 from skimage.segmentation import watershed
 
@@ -42,7 +42,11 @@ class Regions:
     edge in [0, 1] along the border that each merge gives up. contrasts: (B + M,) mean edge along the whole contour of each node,
     the image's own border apart; closed: (B + M,) the share of that contour on an edge. ridges: bool (H, W), pixels that a basin
     was given although they lie between two. touching: int (P, 2), the basins that lie side by side; lengths, walls: (P,) of the
-    border between them, in pixel sides, and the mean edge in [0, 1] along it.
+    border between them, in pixel sides, and the mean edge in [0, 1] along it. given_up: (M,) length of the border that each merge
+    gives up, in pixel sides.
+
+    Of `closed_regions(..., apart=classes)` no basin and no node crosses from one class into another: M is then smaller, nodes
+    that merge no further are their own parents, and borders between classes are none.
     """
 
     basins: NDArray[np.int32]
@@ -55,6 +59,7 @@ class Regions:
     touching: NDArray[np.int64]
     lengths: NDArray[np.float64]
     walls: NDArray[np.float64]
+    given_up: NDArray[np.float64]
 
     def at_level(self, level: float) -> NDArray[np.int64]:
         """(B,) the region of each basin, numbered from 0: the largest nodes whose level is below `level`."""
@@ -132,11 +137,15 @@ class Regions:
         return (csr_array((weights, (self.basins.ravel(), cells)), shape) @ maps.reshape(len(maps), -1).T).T
 
 
-def closed_regions(edges: NDArray[np.float32]) -> Regions:
+def closed_regions(edges: NDArray[np.float32], apart: NDArray[np.integer[Any]] | None = None) -> Regions:
     """The hierarchy of closed regions of an edge map (H, W) in [0, 1].
 
+    Args:
+        edges: the map.
+        apart: (H, W) a class of each pixel: regions are found inside each class by itself.
+
     Raises:
-        DataError: no finite float map (H, W) in [0, 1].
+        DataError: no finite float map (H, W) in [0, 1], or classes of another shape.
 
     >>> wall = np.zeros((9, 16), np.float32)
     >>> wall[:, 8] = 1
@@ -145,14 +154,31 @@ def closed_regions(edges: NDArray[np.float32]) -> Regions:
     2
     """
     edges = checked_map(edges)
-    basins, ridges = _basins(edges)
+    if apart is not None and apart.shape != edges.shape:
+        raise DataError(f"edges are {edges.shape}, classes {apart.shape} (rows, columns): they must be of one image.")
+    height = _height(edges)
+    basins, ridges = _basins(height) if apart is None else _basins_apart(height, apart)
     areas = np.bincount(basins.ravel())
     pairs, borders = _borders(basins, edges)
-    merges, strengths, contours = _merge_weakest_first(areas, pairs, borders)
+    if apart is not None:
+        class_of = np.zeros(len(areas), apart.dtype)
+        class_of[basins.ravel()] = apart.ravel()
+        one_class = class_of[pairs[:, 0]] == class_of[pairs[:, 1]]
+        pairs, borders = pairs[one_class], borders[one_class]
+    merges, given_up, contours = _merge_weakest_first(areas, pairs, borders)
     totals, lengths, _ = borders.T
-    contrasts, closed = contours.T
     return Regions(
-        basins, areas, merges, strengths, contrasts, closed, ridges, pairs, lengths, totals / np.maximum(lengths, 1)
+        basins=basins,
+        areas=areas,
+        merges=merges,
+        strengths=given_up[:, 0],
+        contrasts=contours[:, 0],
+        closed=contours[:, 1],
+        ridges=ridges,
+        touching=pairs,
+        lengths=lengths,
+        walls=totals / np.maximum(lengths, 1),
+        given_up=given_up[:, 1],
     )
 
 
@@ -170,32 +196,61 @@ def checked_map(edges: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return edges.astype(np.float32, copy=False)
 
 
-def _basins(edges: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Watershed basins (H, W) from 0, and bool (H, W) the ridges between them.
-
-    A pixel on the ridge between two goes to the one on its left or above it: an edge map marks the last pixel of an object, as
-    `tracedge.metrics.instance_boundaries` does.
-    """
+def _height(edges: NDArray[np.float32]) -> NDArray[np.int32]:
+    """(H, W) what is flooded. Ground falls away from the edges, so that a narrow gap is a saddle and its sides two basins."""
     smooth = gaussian_filter(edges, _SMOOTHING, mode="nearest")
-    # Ground falls away from the edges, so that a narrow gap in one is a saddle, and its two sides are two basins.
     faint = smooth > _FAINT
     distance = distance_transform_edt(~faint) if faint.any() else np.full(edges.shape, _FAR)
     depth = gaussian_filter(distance, _SMOOTHING, mode="nearest")
     height = smooth - _FALL * np.minimum(depth / _FAR, 1)
-    basins = watershed(np.round(height / _FLAT).astype(np.int32), watershed_line=True).astype(np.int32)
+    return np.asarray(np.round(height / _FLAT), np.int32)
+
+
+def _basins(height: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Watershed basins (H, W) from 0, and bool (H, W) the ridges between them.
+
+    A pixel on the ridge between two goes to the one on its left or above it: an edge map marks the last pixel of an object, as
+    `tracedge.metrics.edges.instance_boundaries` does.
+    """
+    basins = watershed(height, watershed_line=True).astype(np.int32)
     if not basins.any():  # flat: a watershed without a minimum
-        return np.zeros(edges.shape, np.int32), np.zeros(edges.shape, bool)
+        return np.zeros(height.shape, np.int32), np.zeros(height.shape, bool)
     ridges = basins == 0
-    basins = _ridges_filled(basins)
+    basins = ridges_filled(basins)
     numbers = np.cumsum(np.bincount(basins.ravel()) > 0, dtype=np.int32) - 1  # some lost their last pixel to a ridge
     return numbers[basins], ridges
 
 
-def _ridges_filled(basins: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The pixels of 0, between basins, as their neighbours, from the ridges' sides inwards: left before above, right, below."""
+def _basins_apart(
+    height: NDArray[np.int32], apart: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The same inside each connected piece of a class by itself; what the ground is like beyond its border makes no basin."""
+    basins, ridges = np.zeros(height.shape, np.int32), np.zeros(height.shape, bool)
+    count = 0
+    for part in np.unique(apart):
+        pieces = label(apart == part)[0]
+        for number, around in enumerate(find_objects(pieces), start=1):
+            piece = pieces[around] == number
+            found = watershed(height[around], mask=piece, watershed_line=True)
+            if not found.any():  # flat: a watershed without a minimum
+                found = piece.astype(np.int32)
+            filled = ridges_filled(found, piece)
+            basins[around][piece] = filled[piece] + count
+            ridges[around][piece] = found[piece] == 0
+            count += int(filled.max())
+    numbers = np.cumsum(np.bincount(basins.ravel(), minlength=count + 1)[1:] > 0, dtype=np.int32) - 1
+    return numbers[basins - 1], ridges
+
+
+def ridges_filled(basins: NDArray[np.int32], within: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
+    """The pixels of 0, between basins, as their neighbours, from the ridges' sides inwards: left before above, right, below.
+
+    within: where there is something to fill, each connected piece with a basin in it; None: everywhere.
+    """
     around = np.pad(basins, 1)
     flat, width = around.ravel(), around.shape[1]
-    ridges = np.flatnonzero(np.pad(basins == 0, 1))
+    unfilled = basins == 0 if within is None else (basins == 0) & within
+    ridges = np.flatnonzero(np.pad(unfilled, 1))
     while len(ridges):
         found = flat[ridges - 1]
         for step in (-width, 1, width):
@@ -226,7 +281,7 @@ def _borders(basins: NDArray[np.int32], edges: NDArray[np.float32]) -> tuple[NDA
 def _merge_weakest_first(
     areas: NDArray[np.int64], pairs: NDArray[np.int64], lines: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Merges (M, 2), the strengths they give up (M,), and contrast and closed share (B + M, 2) of all nodes.
+    """Merges (M, 2), strength and length (M, 2) of the border that each gives up, contrast and closed share (B + M, 2) of nodes.
 
     Among equals the lowest numbers go first.
     """
@@ -241,7 +296,7 @@ def _merge_weakest_first(
         borders[one][other] = borders[other][one] = (total, length, firm)
         wait(one, other, borders[one][other])
     contours = [_contour(known) for known in borders]
-    merges, strengths = [], []
+    merges, given_up = [], []
     gone: set[int] = set()
     while heap:
         _, one, other = heapq.heappop(heap)
@@ -250,7 +305,7 @@ def _merge_weakest_first(
         gone |= {one, other}
         total, length, _ = borders[one][other]
         merges.append((one, other))
-        strengths.append(total / length)
+        given_up.append((total / length, length))
         sizes.append(sizes[one] + sizes[other])
         joined = _joined(borders, one, other)
         for neighbour, border in joined.items():
@@ -258,7 +313,7 @@ def _merge_weakest_first(
             wait(neighbour, len(borders), border)
         borders.append(joined)
         contours.append(_contour(joined))
-    return np.array(merges, np.int64).reshape(-1, 2), np.array(strengths), np.array(contours)
+    return np.array(merges, np.int64).reshape(-1, 2), np.array(given_up).reshape(-1, 2), np.array(contours)
 
 
 def _joined(borders: list[dict[int, _Border]], one: int, other: int) -> dict[int, _Border]:

@@ -14,6 +14,7 @@ from tracedge.cli.distill import distill
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
 from tracedge.cli.inspect import inspect
+from tracedge.cli.panoptic import panoptic
 from tracedge.cli.pretrain import pretrain
 from tracedge.cli.refine import refine
 from tracedge.cli.reproduce import reproduce
@@ -30,7 +31,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (edges, segment, refine, inspect, teach, distill, pretrain, scenes, backbones, download, bench, reproduce):
+for verb in (
+    edges,
+    segment,
+    refine,
+    panoptic,
+    inspect,
+    teach,
+    distill,
+    pretrain,
+    scenes,
+    backbones,
+    download,
+    bench,
+    reproduce,
+):
     app.command()(verb)
 app.add_typer(evaluate, name="evaluate")
 

@@ -14,10 +14,13 @@ from rich.progress import Progress
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
+from tracedge.cli.panoptic_methods import OURS, from_semantics
+from tracedge.cli.semantic_options import CUT, ClassNames, Cut, NamesMapping
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from tracedge.evaluation.panoptic import Predictor
     from tracedge.evaluation.panoptic_predictions import PanopticPredictions
     from tracedge.evaluation.panoptic_sets import PanopticSet
     from tracedge.evaluation.report import Illustration
@@ -32,11 +35,31 @@ def panoptic(
         ),
     ],
     pred: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="What to score: PATH or NAME=PATH of a COCO panoptic .json, or DIR with panoptic.json; may be repeated."
         ),
-    ],
+    ] = None,
+    semantic: Annotated[
+        str | None,
+        typer.Option(
+            help="Also score panoptic maps made of these classes, with and without edges: a folder of semantic maps, or truth."
+        ),
+    ] = None,
+    classes: ClassNames = None,
+    mapping: NamesMapping = None,
+    cut: Cut = CUT,
+    true_edges: Annotated[
+        bool, typer.Option("--true-edges", help="With --semantic: the truth's own edges beside ours.")
+    ] = False,
+    rivals: Annotated[bool, typer.Option(help="With --semantic: Canny's edges beside ours.")] = True,
+    backbone: option.BackboneOrNone = None,
+    student: option.Student = None,
+    teacher: option.Teacher = False,
+    size: option.Size = None,
+    zoom: option.Zoom = None,
+    device: option.Device = None,
+    local_files_only: option.LocalFilesOnly = False,
     class_agnostic: Annotated[
         bool, typer.Option("--class-agnostic", help="All things are one class; stuff keeps its classes.")
     ] = False,
@@ -67,7 +90,9 @@ def panoptic(
 
     # 1. Everything is looked at before anything is computed.
     outputs = Outputs(json_file, report)
-    paths = _named(pred)
+    paths = _named(pred or [])
+    if not paths and semantic is None:
+        raise SettingsError("There is nothing to score: give --pred, or --semantic.")
     chosen = data.DatasetOptions(
         split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit, max_pixels=max_pixels
     )
@@ -77,6 +102,25 @@ def panoptic(
         _refuse_missing(predictions, labelled, missing_empty)
     settings: dict[str, object] = {"class_agnostic": class_agnostic, "missing_empty": missing_empty}
     settings["data"] = {str(truth): said}
+    ways: dict[str, Predictor] = dict(found)
+    if semantic is not None:
+        options = option.PredictorOptions(
+            backbone=backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
+        )
+        made = from_semantics(
+            semantic,
+            labelled,
+            partial(option.predictor, options, student=student, teacher=teacher),
+            classes=classes,
+            mapping=mapping,
+            cut=cut,
+            true_edges=true_edges,
+            rivals=rivals,
+            workers=workers,
+            max_pixels=max_pixels,
+        )
+        ways |= made.ways
+        settings["semantic"] = made.depends_on
     settings["predictions"] = {name: {"path": str(paths[name])} | each.provenance for name, each in found.items()}
     settings |= provenance()
     # 2. One image after the other; what is done is in the journal, should anything fail.
@@ -88,7 +132,7 @@ def panoptic(
         task = bar.add_task("scoring", total=len(labelled.names))
         rows = evaluate_panoptic(
             labelled,
-            found,
+            ways,
             str(truth),
             partial(bar.advance, task),
             agnostic=class_agnostic,
@@ -97,11 +141,18 @@ def panoptic(
         )
         pictures: list[Illustration] = []
         if report is not None:
-            pictures += panoptic_pictures(labelled, found[rows[0].name], rows[0], journal)
+            shown = next((row for row in rows if row.name == OURS), rows[0])
+            pictures += panoptic_pictures(labelled, ways[shown.name], shown, journal)
         tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
         seconds = {"this run": perf_counter() - started}
         settings["data"] = journal.seen({str(truth): said})
-        outputs.write(panoptic_json(rows, settings, PREDICTION), tables, settings, seconds, pictures)
+        outputs.write(
+            panoptic_json(rows, settings, PREDICTION if PREDICTION in ways else OURS),
+            tables,
+            settings,
+            seconds,
+            pictures,
+        )
     typer.echo(panoptic_markdown(rows))
 
 

@@ -20,10 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
+from tracedge.categories import Category
 from tracedge.errors import SettingsError
+from tracedge.panoptic_map import PanopticMap, Segment
 
 UNSEEN_SEED = 1_000_000
 """Seeds from here on are never trained on."""
+
+SCENE_CATEGORIES = (Category(1, "ground", False), *(Category(1 + kind, f"kind {kind}", True) for kind in (1, 2, 3)))
+"""Of the panoptic maps. Objects of one kind look alike in one scene, and are other ones in the next."""
 
 Float = NDArray[np.float32]
 Pattern = Callable[[Float, Float], Float]
@@ -44,6 +49,14 @@ class Scene:
     image: NDArray[np.uint8]
     labels: NDArray[np.uint16]
     classes: tuple[int, ...]
+
+    @property
+    def panoptic(self) -> PanopticMap:
+        """The objects, things of `SCENE_CATEGORIES`, and the ground, which is stuff. What is all covered is no segment."""
+        present = [int(number) for number in np.unique(self.labels)]
+        kinds = [0 if number == 0 else 1 + self.classes[number - 1] for number in present]
+        segments = [Segment(1 + number, 1 + kind, kind > 0) for number, kind in zip(present, kinds, strict=True)]
+        return PanopticMap(self.labels.astype(np.int32) + 1, tuple(segments))
 
 
 @dataclass(frozen=True)

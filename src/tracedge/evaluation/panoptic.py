@@ -44,7 +44,7 @@ def evaluate_panoptic(
 
     Args:
         labelled: the data set.
-        predictors: name -> image to map; with several workers they must be picklable.
+        predictors: name -> image to map; with several workers they must be picklable, and are given no photo.
         truth: the name of the data set, in the rows and in the journal.
         on_image: called after each image.
         agnostic: count all things as one class.
@@ -65,7 +65,9 @@ def evaluate_panoptic(
         if on_image is not None:
             on_image()
     new = frozenset(labelled.names) - counted
-    jobs = (replace(sample, image=None) for sample in labelled.read(new))  # a photo need not travel
+    jobs = labelled.read(new)
+    if workers > 1:  # what works in another process reads files: a photo need not travel
+        jobs = (replace(sample, image=None) for sample in jobs)
     prepare = partial(_prepare, predictors, labelled.categories, agnostic)
     for name, known_by, counts in in_order(_scored, jobs, workers, prepare):
         journal.put({predictor: _as_json(image) for predictor, image in counts.items()}, truth, name, of=known_by)

@@ -26,6 +26,8 @@ def write_panoptic(
     images: Iterable[tuple[int, str, PanopticMap]],
     categories: Sequence[Category],
     settings: Mapping[str, object] | None = None,
+    *,
+    pngs: bool = True,
 ) -> None:
     """Write panoptic maps; equal input gives equal bytes. Images are taken one at a time.
 
@@ -37,6 +39,7 @@ def write_panoptic(
         images: (image id, file name relative to the folder of images, its map), in the order of the file.
         categories: all classes there are, those of the segments among them.
         settings: what the maps depend on, kept in `info`.
+        pngs: False: they stand there already (`write_panoptic_png`), and the JSON alone is written.
 
     Raises:
         DataError: no .json, an image id or a file name that comes twice (without suffix), a name that is not relative, or a
@@ -54,7 +57,8 @@ def write_panoptic(
             if key in seen:
                 raise DataError(f"the image {key!r} comes twice, expected each id and each file name once.")
             seen.add(key)
-        write_png8(folder / annotation["file_name"], panoptic.to_rgb())
+        if pngs:
+            write_panoptic_png(folder / annotation["file_name"], panoptic)
         records.append(image)
         annotations.append(annotation)
     named = [{"id": one.id, "name": one.name, "isthing": int(one.isthing)} for one in categories]
@@ -63,6 +67,11 @@ def write_panoptic(
     with atomic_path(path) as temporary:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         temporary.write_text(text + "\n", encoding="ascii", newline="\n")
+
+
+def write_panoptic_png(path: str | os.PathLike[str], panoptic: PanopticMap) -> None:
+    """One map's PNG, whole or not at all: RGB, each id as a colour."""
+    write_png8(path, panoptic.to_rgb())
 
 
 def panoptic_records(

@@ -1,0 +1,175 @@
+"""A panoptic map from a semantic one and instance edges: edges tell apart what is of one class (paper, 3.5 and table 2).
+
+1. regions    of each class by itself, so that nothing runs out of its class: see regions.py
+2. cut        a region of a thing class is parted where an edge is strong and short beside what it parts, like a neck
+3. gather     pieces that are small, or apart from a larger one of their class, join it
+4. segments   one a piece of a thing, one a class of stuff; void where no class is known
+
+The paper's steps are these: it cuts by connected components and lets the pieces walk inside their class. Here a region is
+closed from the start, and each pixel of a class belongs to one of its pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
+from scipy.ndimage import label as components
+
+from tracedge.categories import Category, by_id
+from tracedge.errors import DataError, SettingsError
+from tracedge.panoptic_map import VOID, PanopticMap, Segment
+from tracedge.regions import Regions, checked_map, closed_regions, ridges_filled
+from tracedge.semantic_map import UNKNOWN, SemanticMap
+from tracedge.settings import check_types
+
+_EDGE = 0.1  # a pixel of a smaller value is on no edge
+
+
+@dataclass(frozen=True)
+class PanopticSettings:
+    """When an edge parts two things of one class.
+
+    cut: an edge of this strength parts, in [0, 1], if it is a neck: no longer than the smaller part is wide, as a disc of its
+    area. sure: one of this strength parts however long it is, and however small the part; between the two the strength that is
+    asked for falls with the share of the length that the width is. part: otherwise no piece is parted that is a smaller share of
+    its region. min_area: a piece of fewer pixels joins the nearest one of its class. joins: and one that
+    has less than this share of the nearest one's area.
+    """
+
+    cut: float = 0.6
+    sure: float = 0.9
+    part: float = 0.05
+    min_area: int = 64
+    joins: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not all(0 <= each <= 1 for each in (self.cut, self.sure, self.part, self.joins)):
+            raise SettingsError(f"cut, sure, part and joins of panoptic maps lie in [0, 1], got {self}")
+        if self.min_area < 0:
+            raise SettingsError(f"min_area of panoptic maps is not below 0, got {self.min_area}")
+
+
+def panoptic_map(
+    semantic: SemanticMap,
+    edges: NDArray[np.float32] | None,
+    categories: Sequence[Category],
+    settings: PanopticSettings | None = None,
+    *,
+    provenance: Mapping[str, object] | None = None,
+) -> PanopticMap:
+    """Things and stuff of one image.
+
+    Args:
+        semantic: the class of each pixel.
+        edges: float32 (H, W) in [0, 1], 1 the strongest; None: things are connected components of their class.
+        categories: which classes there are, and which are things.
+        settings: see `PanopticSettings`.
+        provenance: what the edges depend on, for the map's own settings.
+
+    Returns:
+        A segment for each piece of a thing class and for each stuff class; ids from 1.
+
+    Raises:
+        DataError: edges of another size or no map in [0, 1], or a class that is none of the categories.
+    """
+    settings = settings or PanopticSettings()
+    known, classes = by_id(categories), semantic.classes
+    if strange := [number for number in semantic.present if number not in known]:
+        raise DataError(f"the semantic map has the class {strange[0]}, which is none of the categories.")
+    # Stuff and what is unknown are not cut: one class for all that is no thing.
+    things = [number for number in semantic.present if known[number].isthing]
+    of_things = np.where(np.isin(classes, things), classes, UNKNOWN)
+    if edges is None:
+        pieces = _components(of_things)
+    else:
+        pieces = cut_pieces(closed_regions(edges, apart=of_things), settings)
+        pieces = _outlined(pieces, checked_map(edges) >= max(settings.cut, _EDGE), of_things)
+    ids = np.zeros(classes.shape, np.int32)
+    segments: list[Segment] = []
+    for number in semantic.present:
+        inside = classes == number
+        parts = gathered(np.where(inside, pieces, 0), settings) if number in things else inside.astype(np.int64)
+        for piece in np.unique(parts[inside]):
+            ids[inside & (parts == piece)] = len(segments) + 1
+            segments.append(Segment(len(segments) + 1, number, known[number].isthing))
+    said = {"semantic": dict(semantic.settings), "edges": dict(provenance or {}), "panoptic": asdict(settings)}
+    assert VOID == 0
+    return PanopticMap(ids, tuple(segments), said)
+
+
+def cut_pieces(regions: Regions, settings: PanopticSettings) -> NDArray[np.int64]:
+    """(H, W) the piece of each pixel, numbered from 1: nodes of the hierarchy that no edge parts any more, from the top down."""
+    count, parents = len(regions.areas), regions.parents()
+    areas = regions.gathered(regions.areas.astype(np.float64))
+    one, other = regions.merges.T
+    smaller = np.minimum(areas[one], areas[other])
+    roots = parents.copy()
+    for node in range(len(roots) - 1, -1, -1):  # a parent's number is larger than its children's
+        roots[node] = roots[roots[node]]
+    widths = 2 * np.sqrt(smaller / np.pi)
+    necks = np.minimum(widths / np.maximum(regions.given_up, 1), 1)
+    asked = settings.cut + np.maximum(settings.sure - settings.cut, 0) * (1 - necks)
+    enough = smaller >= settings.part * areas[roots[count:]]
+    parted = (regions.strengths >= asked) & (enough | (regions.strengths >= settings.sure))
+    tops = np.arange(len(parents))
+    for node in range(len(parents) - 1, -1, -1):
+        parent = parents[node]
+        whole = parent == node or not (parted[parent - count] and tops[parent] == parent)
+        tops[node] = tops[parent] if whole else node
+    return np.unique(tops[:count], return_inverse=True)[1][regions.basins] + 1
+
+
+def _outlined(pieces: NDArray[np.int64], on_edge: NDArray[np.bool_], of_things: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Pieces whose pixels on an edge between two of them go to the one on their left or above: edges mark an object's last pixel.
+
+    A piece that has nothing but edges stays.
+    """
+    within = of_things != UNKNOWN
+    border = maximum_filter(np.where(within, pieces, 0), 5) != minimum_filter(np.where(within, pieces, pieces.max()), 5)
+    loose = within & border & on_edge
+    left = np.bincount(pieces[within & ~loose], minlength=int(pieces.max()) + 1)
+    loose &= left[pieces] > 0
+    found = np.zeros_like(pieces)
+    for number in np.unique(of_things[within]):
+        inside = of_things == number
+        filled = ridges_filled(np.where(inside & ~loose, pieces, 0).astype(np.int32), inside)
+        found[inside] = filled[inside]
+    return found
+
+
+def gathered(pieces: NDArray[np.int64], settings: PanopticSettings) -> NDArray[np.int64]:
+    """Pieces (H, W) of one class, 0 elsewhere, in which those that are too small belong to the nearest one that is not."""
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    largest, sizes = int(areas.argmax()), areas.tolist()
+    present = [int(number) for number in np.flatnonzero(areas)]
+    large = [number for number in present if sizes[number] >= settings.min_area or number == largest]
+    found = pieces
+    for number in sorted(set(present) - {largest}, key=lambda each: (sizes[each], each)):
+        nearest = _nearest(found, number, [each for each in large if each != number])
+        if sizes[number] < max(settings.min_area, settings.joins * sizes[nearest]):
+            found = np.where(found == number, nearest, found)
+            large = [each for each in large if each != number]
+    return found
+
+
+def _nearest(pieces: NDArray[np.int64], number: int, others: list[int]) -> int:
+    """That of the others which comes nearest to a piece."""
+    away, where = distance_transform_edt(~np.isin(pieces, others), return_indices=True)
+    row, column = np.unravel_index(np.where(pieces == number, away, np.inf).argmin(), pieces.shape)
+    return int(pieces[tuple(where[:, row, column])])
+
+
+def _components(classes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(H, W) connected components of each class, numbered from 1; 0 where nothing is known."""
+    pieces, count = np.zeros(classes.shape, np.int64), 0
+    for number in np.unique(classes[classes != UNKNOWN]):
+        found, more = components(classes == number)
+        pieces[found > 0] = found[found > 0] + count
+        count += more
+    return pieces

@@ -1,0 +1,1 @@
+"""Where semantic maps come from: files of any tool; what their classes are called here."""

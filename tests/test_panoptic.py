@@ -1,0 +1,111 @@
+"""Semantic maps and edges to panoptic maps: things are cut, stuff is not, nothing leaves its class."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.ndimage import label
+
+from tracedge.categories import COCO_PANOPTIC, VOC_PANOPTIC
+from tracedge.datasets.scenes import SCENE_CATEGORIES, draw_scenes
+from tracedge.errors import DataError, SettingsError
+from tracedge.metrics.instance_boundaries import instance_boundaries
+from tracedge.metrics.panoptic import PanopticScores
+from tracedge.panoptic import PanopticSettings, panoptic_map
+from tracedge.semantic_map import SemanticMap
+
+PERSON, CAT, SKY = 1, 17, 187
+
+
+def row(*blocks):
+    """(20, 20 x K) blocks side by side, each of one value."""
+    return np.repeat(np.repeat([blocks], 20, axis=1), 20, axis=0)
+
+
+def edges_of(labels):
+    return instance_boundaries(labels).astype(np.float32)
+
+
+def test_things_are_cut_stuff_is_not_and_nothing_leaves_its_class():
+    classes = row(PERSON, PERSON, CAT, SKY, SKY)
+    found = panoptic_map(SemanticMap(classes), edges_of(row(1, 2, 3, 4, 5)), COCO_PANOPTIC)
+    assert [(segment.category_id, segment.isthing, segment.area) for segment in found.segments] == [
+        (PERSON, True, 400),
+        (PERSON, True, 400),
+        (CAT, True, 400),
+        (SKY, False, 800),
+    ]
+    assert len(np.unique(found.ids[:, :20])) == 1  # exactly the left one
+
+
+def test_without_edges_things_are_the_components_of_their_class():
+    classes = row(PERSON, CAT, PERSON, PERSON)
+    found = panoptic_map(SemanticMap(classes), None, COCO_PANOPTIC)
+    assert [(segment.category_id, segment.area) for segment in found.segments] == [(1, 400), (1, 800), (17, 400)]
+
+
+def test_what_is_unknown_is_void():
+    found = panoptic_map(SemanticMap(row(-1, PERSON)), np.zeros((20, 40), np.float32), COCO_PANOPTIC)
+    assert (found.ids[:, :20] == 0).all() and (found.ids[:, 20:] > 0).all()
+    nothing = panoptic_map(SemanticMap(row(-1)), None, COCO_PANOPTIC)
+    assert len(nothing) == 0
+
+
+def test_a_faint_or_a_long_edge_does_not_part_and_a_neck_does():
+    one = SemanticMap(row(PERSON, PERSON))
+    for strength, parts in ((0.5, 1), (0.7, 2)):
+        found = panoptic_map(one, np.float32(strength) * edges_of(row(1, 2)), COCO_PANOPTIC)
+        assert len(found) == parts
+    slice_of = np.zeros((20, 40), int)
+    slice_of[:4] = 1  # as long as the whole, and narrow
+    assert len(panoptic_map(one, np.float32(0.7) * edges_of(slice_of), COCO_PANOPTIC)) == 1
+
+
+def test_crumbs_join_the_nearest_of_their_class():
+    classes = row(PERSON, SKY, SKY, PERSON, SKY)
+    classes[5:8, 25:28] = PERSON  # near the left one
+    found = panoptic_map(SemanticMap(classes), np.zeros(classes.shape, np.float32), COCO_PANOPTIC)
+    assert found.ids[6, 26] == found.ids[6, 10] != found.ids[6, 70]
+
+
+def test_true_classes_and_true_edges_give_back_scenes_whose_objects_are_in_one_piece():
+    scores, count = PanopticScores(SCENE_CATEGORIES), 0
+    for scene in draw_scenes(1_000_000, 12, 256):
+        truth = scene.panoptic
+        if any(label(scene.labels == number)[1] != 1 for number in np.unique(scene.labels)[1:]):
+            continue
+        count += 1
+        of_place = np.array([-1, *(segment.category_id for segment in truth.segments)])
+        classes = SemanticMap(of_place[truth.places()])
+        scores.update(panoptic_map(classes, edges_of(truth.ids), SCENE_CATEGORIES), truth)
+    figures = scores.compute()
+    assert count > 6
+    assert figures.things.pq > 0.98 and figures.stuff.pq == 1
+
+
+@given(st.integers(0, 10_000))
+def test_every_known_pixel_has_a_segment_of_its_class(seed):
+    rng = np.random.default_rng(seed)
+    classes = rng.choice([-1, PERSON, CAT, SKY], (6, 8)).repeat(5, 0).repeat(5, 1)
+    edges = rng.random(classes.shape).astype(np.float32) ** 4
+    found = panoptic_map(SemanticMap(classes), edges, COCO_PANOPTIC)
+    of_place = np.array([-1, *(segment.category_id for segment in found.segments)])
+    assert (of_place[found.places()] == classes).all()
+
+
+def test_bad_input_is_said():
+    with pytest.raises(DataError, match="class 187, which is none of the categories"):
+        panoptic_map(SemanticMap(row(SKY)), None, VOC_PANOPTIC)
+    with pytest.raises(DataError, match="must be of one image"):
+        panoptic_map(SemanticMap(row(PERSON)), np.zeros((4, 4), np.float32), COCO_PANOPTIC)
+    with pytest.raises(DataError, match="integer array"):
+        SemanticMap(np.zeros((4, 4)))
+    with pytest.raises(SettingsError, match="cut"):
+        PanopticSettings(cut=2.0)
+
+
+def test_scores_of_classes_become_the_best_one_and_unknown_where_none_is():
+    scores = np.zeros((2, 1, 3), np.float32)
+    scores[:, 0] = [[0.9, 0.4, 0.01], [0.1, 0.4, 0.02]]
+    found = SemanticMap.from_scores(scores, np.array([CAT, SKY]), least=0.05)
+    assert found.classes.tolist() == [[CAT, CAT, -1]]
