@@ -72,6 +72,14 @@ def test_a_mapping_says_what_classes_are(data):
     assert [segment.category_id for segment in segments] == [17, 17]
 
 
+def test_photos_with_cocos_own_names_keep_their_numbers(data):
+    for folder in ("photos", "classes", "edges"):
+        for number in (1, 2):
+            (data / folder / "a" / f"{number}.png").rename(data / folder / "a" / f"{139 * number:012d}.png")
+    run(*command(data))
+    assert sorted(read_panoptic(data / "out" / "panoptic.json").images) == [139, 278]
+
+
 def test_a_photo_without_classes_fails_alone(data):
     (data / "classes" / "a" / "2.png").unlink()
     assert "a/2" in run(*command(data), fails=1).output

@@ -21,7 +21,7 @@ from scipy.ndimage import label as components
 
 from tracedge.categories import Category, by_id
 from tracedge.errors import DataError, SettingsError
-from tracedge.panoptic_map import VOID, PanopticMap, Segment
+from tracedge.panoptic_map import PanopticMap, Segment
 from tracedge.regions import Regions, checked_map, closed_regions, ridges_filled
 from tracedge.semantic_map import UNKNOWN, SemanticMap
 from tracedge.settings import check_types
@@ -98,7 +98,6 @@ def panoptic_map(
             ids[inside & (parts == piece)] = len(segments) + 1
             segments.append(Segment(len(segments) + 1, number, known[number].isthing))
     said = {"semantic": dict(semantic.settings), "edges": dict(provenance or {}), "panoptic": asdict(settings)}
-    assert VOID == 0
     return PanopticMap(ids, tuple(segments), said)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -89,8 +89,13 @@ def panoptic(
     options = option.PredictorOptions(
         backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
-    predictor = option.predictor(options, student=student, teacher=teacher) if folder is None else None
-    of_edges = predictor.provenance if predictor is not None else {"edges": "files", "content": folder.fingerprint()}  # type: ignore[union-attr]
+    predictor: option.Predictor | None = None
+    of_edges: dict[str, object]
+    if folder is not None:
+        of_edges = {"edges": "files", "content": folder.fingerprint()}
+    else:
+        predictor = option.predictor(options, student=student, teacher=teacher)
+        of_edges = predictor.provenance
     provenance = {
         "semantic": maps.provenance,
         "edges": of_edges,
@@ -150,12 +155,9 @@ def _finished(run: FolderRun) -> Iterator[tuple[int, str, PanopticMap]]:
     from tracedge.panoptic_map import PanopticMap, Segment
 
     lines = list(run.finished((PNG,)))
-    stems: list[str] = [PurePosixPath(line["file"]).stem for line in lines]
-    given: list[int | None] = [number_of(stem) for stem in stems]
-    numbers: Callable[[int], int] = lambda place: place + 1  # noqa: E731
-    if None not in given and len(set(given)) == len(given):
-        numbers = lambda place: int(given[place] or 0)  # noqa: E731
-    for place, line in enumerate(lines):
-        segments = tuple(Segment(number, category, isthing) for number, category, isthing in line["segments"])
+    own = [number for line in lines if (number := number_of(PurePosixPath(line["file"]).stem)) is not None]
+    numbers = own if len(set(own)) == len(lines) else range(1, len(lines) + 1)
+    for number, line in zip(numbers, lines, strict=True):
+        segments = tuple(Segment(*each) for each in line["segments"])
         rgb = read_rgb(run.output_of(line, PNG), max_pixels=sys.maxsize)
-        yield numbers(place), line["file"], PanopticMap.from_rgb(rgb, segments)
+        yield number, line["file"], PanopticMap.from_rgb(rgb, segments)
