@@ -11,7 +11,7 @@ closed from the start, and each pixel of a class belongs to one of its pieces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -59,8 +59,6 @@ def panoptic_map(
     edges: NDArray[np.float32] | None,
     categories: Sequence[Category],
     settings: PanopticSettings | None = None,
-    *,
-    provenance: Mapping[str, object] | None = None,
 ) -> PanopticMap:
     """Things and stuff of one image.
 
@@ -69,7 +67,6 @@ def panoptic_map(
         edges: float32 (H, W) in [0, 1], 1 the strongest; None: things are connected components of their class.
         categories: which classes there are, and which are things.
         settings: see `PanopticSettings`.
-        provenance: what the edges depend on, for the map's own settings.
 
     Returns:
         A segment for each piece of a thing class and for each stuff class; ids from 1.
@@ -97,8 +94,7 @@ def panoptic_map(
         for piece in np.unique(parts[inside]):
             ids[inside & (parts == piece)] = len(segments) + 1
             segments.append(Segment(len(segments) + 1, number, known[number].isthing))
-    said = {"semantic": dict(semantic.settings), "edges": dict(provenance or {}), "panoptic": asdict(settings)}
-    return PanopticMap(ids, tuple(segments), said)
+    return PanopticMap(ids, tuple(segments), dict(semantic.settings) | {"panoptic": asdict(settings)})
 
 
 def cut_pieces(regions: Regions, settings: PanopticSettings) -> NDArray[np.int64]:
@@ -150,6 +146,8 @@ def gathered(pieces: NDArray[np.int64], settings: PanopticSettings) -> NDArray[n
     large = [number for number in present if sizes[number] >= settings.min_area or number == largest]
     found = pieces
     for number in sorted(set(present) - {largest}, key=lambda each: (sizes[each], each)):
+        if sizes[number] >= max(settings.min_area, settings.joins * sizes[largest]):
+            break  # none from here on is small beside any other
         nearest = _nearest(found, number, [each for each in large if each != number])
         if sizes[number] < max(settings.min_area, settings.joins * sizes[nearest]):
             found = np.where(found == number, nearest, found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.progress import PhotoBar
+from tracedge.cli.progress import PhotoBar, finish
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -100,12 +100,7 @@ def edges(
             on_progress=bar.step,
         )
     # 4. Say what became of it.
-    for file, error in summary.failed:
-        typer.echo(f"failed: {file}: {error}", err=True)
-    typer.echo(
-        f"{summary.done} done, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
-    )
-    raise typer.Exit(summary.exit_code)
+    finish(summary, output)
 
 
 def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.progress import PhotoBar
+from tracedge.cli.progress import PhotoBar, finish
 from tracedge.cli.semantic_options import CUT, Categories, ClassNames, Cut, NamesMapping, classes_from
 from tracedge.images import MAX_PIXELS
 
@@ -123,12 +123,7 @@ def panoptic(
         summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
         _gather(run, known, provenance)
     # 4. Say what became of it.
-    for file, error in summary.failed:
-        typer.echo(f"failed: {file}: {error}", err=True)
-    typer.echo(
-        f"{summary.done} done, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
-    )
-    raise typer.Exit(summary.exit_code)
+    finish(summary, output)
 
 
 def _write(found: PanopticMap, paths: Mapping[str, Path]) -> dict[str, object]:

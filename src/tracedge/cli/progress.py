@@ -1,6 +1,14 @@
-"""The progress bar of a folder run."""
+"""The progress bar of a folder run, and what is said at its end."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from tracedge.runs import RunSummary
 
 
 class PhotoBar:
@@ -27,3 +35,13 @@ class PhotoBar:
     def step(self, job: object, status: str, error: str | None) -> None:
         self._failed += status == "failed"
         self._progress.update(self._task, advance=1, description=f"{self._failed} failed" if self._failed else "")
+
+
+def finish(summary: RunSummary, output: Path, *, done: str = "done") -> NoReturn:
+    """Say what became of the photos, the failed ones by name, and end the command with its exit code."""
+    for file, error in summary.failed:
+        typer.echo(f"failed: {file}: {error}", err=True)
+    typer.echo(
+        f"{summary.done} {done}, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
+    )
+    raise typer.Exit(summary.exit_code)

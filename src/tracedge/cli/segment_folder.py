@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from tracedge.cli.progress import PhotoBar
+from tracedge.cli.progress import PhotoBar, finish
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,12 +97,7 @@ def segment_folder(
         if "yolo" in per_image:
             _yolo_classes(output)
     # 4. Say what became of it.
-    for file, error in summary.failed:
-        typer.echo(f"failed: {file}: {error}", err=True)
-    typer.echo(
-        f"{summary.done} done, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
-    )
-    raise typer.Exit(summary.exit_code)
+    finish(summary, output)
 
 
 def _write(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> dict[str, object]:

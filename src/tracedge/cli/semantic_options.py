@@ -45,4 +45,4 @@ def classes_from(names: Path | None, mapping: Path | None, categories: Sequence[
         return classes_of(read_class_names(names), categories, said, where=str(names))
     if mapping is not None:
         raise SettingsError("--mapping is of class names: give --classes, the file that names the values.")
-    return Classes(tuple(categories), {one.id: one.id for one in categories}, {one.id: one.name for one in categories})
+    return Classes(tuple(categories), {one.id: one.id for one in categories})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
-from tracedge.cli.progress import PhotoBar
+from tracedge.cli.progress import PhotoBar, finish
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -80,12 +80,7 @@ def teach(
             batch_size=batch_size,
             on_progress=bar.step,
         )
-    for file, error in summary.failed:
-        typer.echo(f"failed: {file}: {error}", err=True)
-    typer.echo(
-        f"{summary.done} taught, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
-    )
-    raise typer.Exit(summary.exit_code)
+    finish(summary, output, done="taught")
 
 
 def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dict[str, object]:

@@ -169,7 +169,7 @@ def _listed(
         if name is None and wanted.number is not None:
             name = named_by_key(wanted)
         if name is None:
-            alike = [one for one in by_stem.get(wanted.stem, ()) if _ends_alike(one, wanted.name)]
+            alike = [one for one in by_stem.get(wanted.stem, ()) if ends_alike(one, wanted.name)]
             if len(alike) > 1:
                 raise DataError(
                     f"{path} names {wanted.name}, but {len(alike)} of the {len(images)} images of {what} are called so "
@@ -187,7 +187,7 @@ def _listed(
     return sorted(found)
 
 
-def _ends_alike(one: str, other: str) -> bool:
+def ends_alike(one: str, other: str) -> bool:
     """Whether one of two names is the end of the other, folder by folder."""
     return f"/{one}".endswith(f"/{other}") or f"/{other}".endswith(f"/{one}")
 

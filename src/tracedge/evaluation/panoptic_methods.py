@@ -20,7 +20,7 @@ from tracedge.semantic_map import UNKNOWN, SemanticMap
 from tracedge.semantics.from_files import SemanticFolder
 
 SemanticsOf = Callable[[LabelledPanoptic], SemanticMap]
-EdgesOfTruth = Callable[[LabelledPanoptic], NDArray[np.float32]]
+EdgesOfSample = Callable[[LabelledPanoptic], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FromSemantics:
     """Classes and edges to a panoptic map. edges: None: things are connected components."""
 
     semantics: SemanticsOf
-    edges: EdgesOfTruth | None
+    edges: EdgesOfSample | None
     categories: Sequence[Category]
     settings: PanopticSettings = field(default_factory=PanopticSettings)
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tracedge.datasets.selection import ends_alike
 from tracedge.errors import DataError
 from tracedge.export.coco_reader import CocoFile, Images, read_coco
 from tracedge.export.labels import read_instances, read_labels
@@ -98,7 +99,7 @@ class MaskSource:
         for whole in (posix, stem):
             if whole in self._readers:
                 return [whole]
-        return [key for key in self._by_last_part.get(stem.rsplit("/", 1)[-1], ()) if _ends_alike(key, stem)]
+        return [key for key in self._by_last_part.get(stem.rsplit("/", 1)[-1], ()) if ends_alike(key, stem)]
 
     def _key(self, name: str) -> str:
         keys = self._keys(name)
@@ -241,11 +242,6 @@ def _stem(name: str) -> str:
     """The name without the suffix of an image; "a.b" keeps its "b"."""
     suffix = os.path.splitext(name)[1]  # noqa: PTH122  # a name of any system, with "/"
     return name[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else name
-
-
-def _ends_alike(one: str, other: str) -> bool:
-    shorter, longer = sorted((one.split("/"), other.split("/")), key=len)
-    return longer[len(longer) - len(shorter) :] == shorter
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:

@@ -40,12 +40,11 @@ class Classes:
     """What the values of a semantic map mean.
 
     categories: all there may be. of_value: value of a pixel, or place of a class among scores -> category id, -1 (`UNKNOWN`) for
-    a class that is none of them. names: value -> what the segmentation calls it, for messages.
+    a class that is none of them.
     """
 
     categories: tuple[Category, ...]
     of_value: Mapping[int, int]
-    names: Mapping[int, str]
 
     def of(self, values: NDArray[np.integer[Any]], where: str) -> NDArray[np.int32]:
         """The category of each value, of the same shape.
@@ -140,7 +139,7 @@ def classes_of(
             f"{len(lost)} classes of {where} are none of the {len(categories)} categories: {listed}. "
             "Say by a mapping file what they are, or null."
         )
-    return Classes(tuple(categories), found, dict(names))
+    return Classes(tuple(categories), found)
 
 
 def _called(name: str, by_name: Mapping[str, int]) -> int | None:

@@ -50,9 +50,6 @@ class SemanticFolder:
         classes = {str(value): number for value, number in sorted(self.classes.of_value.items())}
         return {"semantic": "files", "name": self.path.name, "content": digest.hexdigest()[:16], "classes": classes}
 
-    def __contains__(self, stem: object) -> bool:
-        return stem in self.files
-
     def require(self, stems: Iterable[str]) -> None:
         """Make sure that there is a map of each image.
 
