@@ -9,12 +9,13 @@ from tracedge.attention import BlockCall, block_probabilities, record_attention
 from tracedge.backbones import load_backbone
 from tracedge.divergence import attention_boundary_divergence
 from tracedge.errors import CheckpointError, SettingsError
-from tracedge.student.adapters import adapter_state, add_adapters, averaged, merge_adapter_state, projections
+from tracedge.student.adapters import adapter_state, add_adapters, merge_adapter_state, projections
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
 from tracedge.student.divergences import opposite_divergence
 from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_loss
 from tracedge.student.network import Student, read_attention, read_until_last
 from tracedge.student.reading import Reading, blocks_of_values
+from tracedge.training_state import TrainingState
 
 KINDS = pytest.mark.parametrize("kind", tiny_models.KINDS)
 
@@ -204,9 +205,12 @@ def test_adapters_of_another_network_are_refused(mini):
         add_adapters(mini, rank=0)
 
 
-def test_the_average_stands_in_only_inside_the_context():
+def test_the_average_stands_in_only_inside_the_context(tmp_path):
     weight = torch.nn.Parameter(torch.ones(2))
-    with averaged([weight], [torch.zeros(2)]):
+    adam = torch.optim.AdamW([weight])
+    state = TrainingState(tmp_path, [weight], torch.nn.Identity(), adam, ema=0.9, config=None, described="")
+    state.average[0].zero_()
+    with state.averaged():
         assert weight.sum() == 0
     assert weight.sum() == 2
 

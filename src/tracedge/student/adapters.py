@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 
@@ -87,18 +84,3 @@ def merge_adapter_state(network: nn.Module, state: dict[str, Tensor]) -> None:
             layer.weight += (high.float() @ low).to(layer.weight)
         if not bool(layer.weight.isfinite().all()):
             raise CheckpointError(f"the adapter {first} makes weights that are not finite")
-
-
-@contextmanager
-def averaged(weights: list[nn.Parameter], average: list[Tensor]) -> Iterator[None]:
-    """The running average in place of the weights, inside the context."""
-    kept = [weight.detach().clone() for weight in weights]
-    with torch.no_grad():
-        for weight, mean in zip(weights, average, strict=True):
-            weight.copy_(mean)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for weight, value in zip(weights, kept, strict=True):
-                weight.copy_(value)

@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from tracedge.atomic import atomic_path
 from tracedge.backbones.protocol import Backbone
-from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
+from tracedge.checkpoints import cut_log, under
 from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingError
-from tracedge.student.adapters import add_adapters, averaged, load_adapter_state
+from tracedge.student.adapters import add_adapters, load_adapter_state
 from tracedge.student.config import DistillConfig
 from tracedge.student.crops import Crops
 from tracedge.student.decoder import DecoderConfig, EdgeDecoder
@@ -41,8 +40,9 @@ from tracedge.student.losses import cross_entropy, dice_loss, reconstruction_los
 from tracedge.student.network import Student, read_attention
 from tracedge.student.predictor import EdgePredictor
 from tracedge.student.pseudo_labels import PseudoLabels
+from tracedge.training_state import TrainingState
 
-CHECKPOINT, LOG = "checkpoint.safetensors", "train.jsonl"
+LOG = "train.jsonl"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,6 @@ def distill(
         if under(ADAPTERS, first):
             load_adapter_state(backbone.network, under(ADAPTERS, first))
     weights = [*decoder.parameters(), *adapters]
-    average = [weight.detach().clone() for weight in weights]
     optimiser = torch.optim.AdamW(
         [{"params": list(decoder.parameters())}, *([{"params": adapters}] if adapters else [])],
         lr=config.learning_rate,
@@ -120,7 +119,9 @@ def distill(
         weight_decay=config.weight_decay,
     )
     output.mkdir(parents=True, exist_ok=True)
-    resumed = step = _resume(output, config, origin, decoder, weights, average, optimiser)
+    described = json.dumps({"config": asdict(config), **origin}, sort_keys=True)
+    state = TrainingState(output, weights, decoder, optimiser, ema=config.ema, config=config, described=described)
+    resumed = step = state.resume()
     if accelerator.is_main_process:
         cut_log(output / LOG, step)
     wrapped, prepared = accelerator.prepare(student, optimiser)
@@ -164,9 +165,7 @@ def distill(
             for name, (_, value) in losses.items():
                 parts[name] = parts.get(name, 0.0) + float(value.detach()) / config.accumulate
         step += 1
-        with torch.no_grad():
-            for mean, weight in zip(average, weights, strict=True):
-                mean.lerp_(weight.detach(), 1 - min(config.ema, step / (step + 20)))
+        state.average_in(step)
 
         # 5. Tell, log, checkpoint.
         count = config.batch * config.accumulate * accelerator.num_processes
@@ -176,14 +175,14 @@ def distill(
             if step % 20 == 0 or step == stop:
                 _log(output, {"step": step, **{name: round(value, 5) for name, value in parts.items()}})
             if time.monotonic() - last_write > checkpoint_seconds or step == stop:
-                _write_checkpoint(output, config, origin, decoder, weights, average, optimiser, step)
-                with averaged(weights, average):
+                state.write(step)
+                with state.averaged():
                     predictor = save(step)
                     if on_checkpoint is not None:
                         _log(output, {"step": step, **on_checkpoint(step, predictor)})
                 last_write = time.monotonic()
     if step and step == resumed and accelerator.is_main_process:
-        with averaged(weights, average):  # the run may have been killed between its last checkpoint and its student
+        with state.averaged():  # the run may have been killed between its last checkpoint and its student
             save(step)
     return output / "student"
 
@@ -289,46 +288,3 @@ def _check_activations_twice(network: nn.Module) -> None:
 def _log(output: Path, line: Mapping[str, object]) -> None:
     with (output / LOG).open("a") as log:
         log.write(json.dumps(line) + "\n")
-
-
-def _described(config: DistillConfig, origin: Mapping[str, Any]) -> str:
-    return json.dumps({"config": asdict(config), **origin}, sort_keys=True)
-
-
-def _write_checkpoint(
-    output: Path,
-    config: DistillConfig,
-    origin: Mapping[str, Any],
-    decoder: EdgeDecoder,
-    weights: Sequence[nn.Parameter],
-    average: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-    step: int,
-) -> None:
-    tensors = {f"weight/{i}": weight.detach() for i, weight in enumerate(weights)}
-    tensors |= {f"average/{i}": mean for i, mean in enumerate(average)}
-    tensors |= {f"buffer/{name}": buffer for name, buffer in decoder.named_buffers()}
-    write_checkpoint(output / CHECKPOINT, tensors, [optimiser], _described(config, origin), step)
-    with atomic_path(output / "config.json") as path:
-        path.write_text(json.dumps(asdict(config), indent=2, sort_keys=True) + "\n")
-
-
-@torch.no_grad()
-def _resume(
-    output: Path,
-    config: DistillConfig,
-    origin: Mapping[str, Any],
-    decoder: EdgeDecoder,
-    weights: Sequence[nn.Parameter],
-    average: Sequence[Tensor],
-    optimiser: torch.optim.Optimizer,
-) -> int:
-    """Load the checkpoint of `output`, if there is one, into what is given; returns the step to go on from."""
-    tensors, step = read_checkpoint(output / CHECKPOINT, [optimiser], _described(config, origin))
-    if step:
-        for i, (weight, mean) in enumerate(zip(weights, average, strict=True)):
-            weight.copy_(tensors[f"weight/{i}"])
-            mean.copy_(tensors[f"average/{i}"])
-        for name, buffer in decoder.named_buffers():
-            buffer.copy_(tensors[f"buffer/{name}"])
-    return step

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +10,7 @@ from torch import Tensor
 from tracedge.backbones.loading import Place
 from tracedge.backbones.vision.files import VisionFiles
 from tracedge.backbones.vision.pixels import IMAGENET, OPENAI, Pixels, pixels_of
+from tracedge.backbones.vision.weights import load_network
 from tracedge.errors import BackboneError
 
 
@@ -84,49 +83,16 @@ def load_transformer(files: VisionFiles, where: Place) -> VisionTransformer:
     Raises:
         BackboneError: it cannot be loaded, or its weights do not fit its config.
     """
-    import transformers
-    from huggingface_hub.errors import StrictDataclassError  # a value in the config that is not of its type
-
     family = FAMILIES[str(files.model_type)]
-    try:
-        with _without_notes():
-            network, report = getattr(transformers, family.network).from_pretrained(
-                files.folder,
-                attn_implementation="sdpa",  # what the recorder sees
-                dtype=where.dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                **family.loading,
-            )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        StrictDataclassError,
-    ) as error:
-        sentence = " ".join(str(error).split())
-        raise BackboneError(f"{files.source} cannot be loaded as a vision transformer: {sentence}") from error
-    wrong = {key: sorted(report[key]) for key in ("missing_keys", "mismatched_keys") if report[key]}
-    if wrong:
-        raise BackboneError(f"{files.source}: the weights do not fit their config: {wrong}")
+    network = load_network(
+        family.network,
+        files,
+        "a vision transformer",
+        attn_implementation="sdpa",  # what the recorder sees
+        dtype=where.dtype,
+        **family.loading,
+    )
     return VisionTransformer(network.to(where.device), family, files)
-
-
-@contextmanager
-def _without_notes() -> Iterator[None]:
-    """transformers lists every tensor of CLIP's text tower as unexpected; what matters is checked by the caller."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _side(config: Any, key: str, files: VisionFiles) -> int:
