@@ -19,6 +19,7 @@ PATH = [
     {"errors"},
     {"atomic", "tensors", "settings", "jsonlines"},
     {"checkpoints"},
+    {"training_state"},
     {"fit", "images", "tiling", "maps", "instances", "panoptic_map", "semantic_map", "categories"},
     {"export", "jobs", "locking", "manifest", "batching", "runs"},
     {"backbones"},
@@ -38,6 +39,7 @@ PATH = [
     {"crf"},
     {"proposals"},
     {"segmentation"},
+    {"detector"},
     {"metrics"},
     {"rivals"},
     {"evaluation", "visualize"},
@@ -48,8 +50,8 @@ ORDER = {room: place for place, rooms in enumerate(PATH) for room in rooms}
 # pretraining trains the mini model, so it stands behind backbones; images offers Fit by its own name.
 HEAVY = {
     "diffusers": {"backbones"},
-    "transformers": {"backbones"},
-    "accelerate": {"student"},
+    "transformers": {"backbones", "detector"},
+    "accelerate": {"student", "detector"},
     "peft": {"student"},
     "faster_coco_eval": {"export", "metrics"},
     "ray": set(),

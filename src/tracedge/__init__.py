@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tracedge.backbones import load_backbone
+    from tracedge.detector.detector import Detector
+    from tracedge.detector.inference import DetectSettings
     from tracedge.errors import TracedgeError
     from tracedge.images import load_image
     from tracedge.instances import Instances
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DetectSettings",
+    "Detector",
     "EdgeMap",
     "EdgePredictor",
     "EdgeTeacher",
@@ -42,6 +46,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DetectSettings": "tracedge.detector.inference",
+    "Detector": "tracedge.detector.detector",
     "EdgeMap": "tracedge.maps",
     "EdgePredictor": "tracedge.student.predictor",
     "EdgeTeacher": "tracedge.teacher",
