@@ -114,6 +114,33 @@ def segment(
     return found.sorted()
 
 
+@dataclass(frozen=True)
+class MaskMaker:
+    """What makes instances of a photo whose edges are known. proposer: where masks come from; None: the edges themselves."""
+
+    proposer: Proposes | None = None
+    settings: SegmentSettings = field(default_factory=SegmentSettings)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the instances depend on besides the edges, of JSON's types."""
+        proposals = self.proposer.provenance if self.proposer is not None else {"proposals": "edges"}
+        return {"proposals": proposals, "segment": asdict(self.settings)}
+
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        edges: EdgeMap,
+        proposals: Instances | None = None,
+        *,
+        device: str | torch.device = "cpu",
+    ) -> Instances:
+        """Instances of a photo (H, W, 3) of these edges. proposals, device: as `segment`'s; None: the proposer's."""
+        if proposals is None and self.proposer is not None:
+            proposals = self.proposer(image)
+        return segment(edges, proposals, self.settings, device=walk_device(torch.device(device)))
+
+
 class Segmenter:
     """Instances of photos: an edge predictor, and what makes masks of its edges.
 
@@ -126,7 +153,7 @@ class Segmenter:
         self, predictor: PredictsEdges, proposer: Proposes | None = None, settings: SegmentSettings | None = None
     ) -> None:
         """proposer: where masks come from; None: the edges themselves."""
-        self.predictor, self.proposer, self.settings = predictor, proposer, settings or SegmentSettings()
+        self.predictor, self.masks = predictor, MaskMaker(proposer, settings or SegmentSettings())
 
     @classmethod
     def from_pretrained(
@@ -140,8 +167,7 @@ class Segmenter:
     @property
     def provenance(self) -> dict[str, Any]:
         """What the instances depend on, of JSON's types."""
-        proposals = self.proposer.provenance if self.proposer is not None else {"proposals": "edges"}
-        return {"edges": self.predictor.provenance, "proposals": proposals, "segment": asdict(self.settings)}
+        return {"edges": self.predictor.provenance} | self.masks.provenance
 
     @overload
     def __call__(self, images: ImageSource, proposals: Instances | None = None) -> Instances: ...
@@ -172,12 +198,11 @@ class Segmenter:
             )
         pixels = [load_image(image) for image in images]
         edges: Sequence[EdgeMap] = self.predictor(pixels)
-        return [self._segmented(image, found, masks) for image, found, masks in zip(pixels, edges, given, strict=True)]
-
-    def _segmented(self, image: NDArray[np.uint8], edges: EdgeMap, proposals: Instances | None) -> Instances:
-        if proposals is None and self.proposer is not None:
-            proposals = self.proposer(image)
-        return segment(edges, proposals, self.settings, device=walk_device(self.predictor.device))
+        device = self.predictor.device
+        return [
+            self.masks(image, found, masks, device=device)
+            for image, found, masks in zip(pixels, edges, given, strict=True)
+        ]
 
 
 def fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.edge_source import EdgeOptions, Edges
 from tracedge.cli.progress import PhotoBar, finish
 from tracedge.cli.semantic_options import CUT, Categories, ClassNames, Cut, NamesMapping, classes_from
 from tracedge.images import MAX_PIXELS
@@ -16,6 +17,7 @@ from tracedge.images import MAX_PIXELS
 if TYPE_CHECKING:
     import numpy as np
 
+    from tracedge.maps import EdgeMap
     from tracedge.panoptic_map import PanopticMap
     from tracedge.runs import FolderRun
     from tracedge.semantic_map import SemanticMap
@@ -28,7 +30,7 @@ FILE = "panoptic.json"
 class _Photo(NamedTuple):
     image: np.ndarray
     semantic: SemanticMap
-    edges: np.ndarray | None  # from a file
+    edges: EdgeMap | None  # from a file
 
 
 def panoptic(
@@ -45,9 +47,7 @@ def panoptic(
     classes: ClassNames = None,
     mapping: NamesMapping = None,
     categories: Categories = "coco",
-    edges: Annotated[
-        Path | None, typer.Option(help="Folder of <stem>.edges.png to cut by, instead of a model's edges.")
-    ] = None,
+    edges: Edges = None,
     cut: Cut = CUT,
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
@@ -67,10 +67,8 @@ def panoptic(
     """
     from dataclasses import asdict
 
-    from tracedge.errors import SettingsError
     from tracedge.images import load_image
     from tracedge.panoptic import PanopticSettings, panoptic_map
-    from tracedge.rivals import FolderOfEdges
     from tracedge.runs import FolderRun, find_images
     from tracedge.semantics.classes import TABLES
     from tracedge.semantics.from_files import find_semantics
@@ -81,24 +79,17 @@ def panoptic(
     maps = find_semantics(semantic, known, max_pixels=max_pixels)
     jobs = find_images([images], output=output)
     stems = {job.source: str(job.relative) for job in jobs}
-    folder = FolderOfEdges(edges) if edges is not None else None
-    if folder is not None and (backbone or student or teacher):
-        raise SettingsError("--edges are used as they are: leave --backbone, --student and --teacher out.")
-
-    # 2. The model; what the maps depend on is what the run depends on.
     options = option.PredictorOptions(
         backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
-    predictor: option.Predictor | None = None
-    of_edges: dict[str, object]
-    if folder is not None:
-        of_edges = {"edges": "files", "content": folder.fingerprint()}
-    else:
-        predictor = option.predictor(options, student=student, teacher=teacher)
-        of_edges = predictor.provenance
+    of_edges = EdgeOptions(folder=edges, options=options, student=student, teacher=teacher)
+    of_edges.check(stems.values())
+
+    # 2. The model; what the maps depend on is what the run depends on.
+    source = of_edges.load()
     provenance = {
         "semantic": maps.provenance,
-        "edges": of_edges,
+        "edges": source.provenance,
         "panoptic": asdict(settings),
         "categories": categories,
     }
@@ -106,15 +97,12 @@ def panoptic(
     def load(path: Path) -> _Photo:
         image = load_image(path, max_pixels=max_pixels)
         hw = (image.shape[0], image.shape[1])
-        return _Photo(image, maps.read(stems[path], hw), folder.read(stems[path], hw) if folder is not None else None)
+        return _Photo(image, maps.read(stems[path], hw), source.read(stems[path], hw))
 
     def predict(photos: list[_Photo]) -> list[PanopticMap]:
-        if predictor is None:
-            found = [photo.edges for photo in photos]
-        else:
-            found = [one.edges for one in predictor([photo.image for photo in photos])]
+        found = source([photo.image for photo in photos], [photo.edges for photo in photos])
         return [
-            panoptic_map(photo.semantic, one, known.categories, settings)
+            panoptic_map(photo.semantic, one.edges, known.categories, settings)
             for photo, one in zip(photos, found, strict=True)
         ]
 

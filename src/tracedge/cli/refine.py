@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.edge_source import EdgeOptions, Edges
 from tracedge.cli.proposal_options import ImageIds, Walk, masks_from
 from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
@@ -21,6 +22,7 @@ def refine(
     images: Annotated[Path, typer.Option(help="The photos that the masks are of: a folder, or one photo.")],
     output: Output,
     image_ids: ImageIds = None,
+    edges: Edges = None,
     walk: Walk = "cells",
     formats: Formats = None,
     overlapping: Overlapping = False,
@@ -53,7 +55,7 @@ def refine(
         [str(images)],
         output,
         masks_from(masks, image_ids, max_pixels),
-        lambda: option.predictor(options, student=student, teacher=teacher),
+        EdgeOptions(folder=edges, options=options, student=student, teacher=teacher),
         SegmentSettings(overlapping=overlapping, propagation=PropagationSettings(walk=walk)),
         formats=formats or [],
         batch_size=batch_size,

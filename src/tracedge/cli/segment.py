@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.edge_source import EdgeOptions, Edges
 from tracedge.cli.proposal_options import Crf, Features, ImageIds, Walk, proposals_from
 from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
 from tracedge.images import MAX_PIXELS
@@ -24,6 +25,7 @@ Proposals = Annotated[
 def segment(
     paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
     output: Output,
+    edges: Edges = None,
     proposals: Proposals = "edges",
     features: Features = None,
     crf: Crf = True,
@@ -53,6 +55,7 @@ def segment(
     A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
     """
     from tracedge.propagation import PropagationSettings
+    from tracedge.rivals import ZERO_SHOT
     from tracedge.segmentation import SegmentSettings
 
     options = option.PredictorOptions(
@@ -64,7 +67,7 @@ def segment(
         paths,
         output,
         source,
-        lambda: option.predictor(options, student=student, teacher=teacher),
+        EdgeOptions(folder=edges, options=options, student=student, teacher=teacher, shared=proposals in ZERO_SHOT),
         settings if min_score is None else replace(settings, min_score=min_score),
         formats=formats or [],
         batch_size=batch_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -14,10 +14,12 @@ from tracedge.cli.progress import PhotoBar, finish
 if TYPE_CHECKING:
     import numpy as np
 
+    from tracedge.cli.edge_source import EdgeOptions
     from tracedge.instances import Instances
+    from tracedge.maps import EdgeMap
     from tracedge.proposals.from_files import MaskSource
     from tracedge.runs import FolderRun
-    from tracedge.segmentation import PredictsEdges, Proposes, SegmentSettings
+    from tracedge.segmentation import Proposes, SegmentSettings
 
 LABELS = ".instances.png"
 NPZ = ".instances.npz"
@@ -38,13 +40,14 @@ Formats = Annotated[
 class _Photo(NamedTuple):
     image: np.ndarray
     masks: Instances | None  # from a file
+    edges: EdgeMap | None  # from a file
 
 
 def segment_folder(
     paths: Sequence[str],
     output: Path,
     source: MaskSource | Proposes | None,
-    load_predictor: Callable[[], PredictsEdges],
+    of_edges: EdgeOptions,
     settings: SegmentSettings,
     *,
     formats: Sequence[str],
@@ -56,7 +59,7 @@ def segment_folder(
     from tracedge.images import load_image
     from tracedge.proposals.from_files import MaskSource
     from tracedge.runs import FolderRun, find_images
-    from tracedge.segmentation import Segmenter
+    from tracedge.segmentation import MaskMaker
     from tracedge.settings import choose
 
     # 1. Check everything that can be checked before a model is loaded.
@@ -72,21 +75,27 @@ def segment_folder(
     jobs = find_images(paths, output=output)
     files = source if isinstance(source, MaskSource) else None
     names = {job.source: job.file for job in jobs}
+    stems = {job.source: str(job.relative) for job in jobs}
+    of_edges.check(stems.values())
 
     # 2. The model; what its instances depend on is what the run depends on.
     proposer = None if isinstance(source, MaskSource) else source
-    segmenter = Segmenter(load_predictor(), proposer, settings)
-    provenance = segmenter.provenance
+    make, edges = MaskMaker(proposer, settings), of_edges.load()
+    provenance = {"edges": edges.provenance} | make.provenance
     if files is not None:
         provenance["proposals"] = files.provenance
 
     def load(path: Path) -> _Photo:
         image = load_image(path, max_pixels=max_pixels)
-        return _Photo(image, files.read(names[path], image.shape[:2]) if files is not None else None)
+        hw = (image.shape[0], image.shape[1])
+        return _Photo(image, files.read(names[path], hw) if files is not None else None, edges.read(stems[path], hw))
 
     def predict(photos: list[_Photo]) -> list[tuple[np.ndarray, Instances]]:
-        found = segmenter([photo.image for photo in photos], [photo.masks for photo in photos])
-        return [(photo.image, instances) for photo, instances in zip(photos, found, strict=True)]
+        found = edges([photo.image for photo in photos], [photo.edges for photo in photos])
+        return [
+            (photo.image, make(photo.image, one, photo.masks, device=edges.device))
+            for photo, one in zip(photos, found, strict=True)
+        ]
 
     # 3. Run, and gather all that stands in the folder.
     suffixes = (LABELS, *per_image.values())

@@ -109,6 +109,19 @@ class FolderOfEdges:
                 f"{self.folder} has no edges for {len(missing)} images, neither {missing[0]}.edges.png nor {missing[0]}.png."
             )
 
+    def require_any(self, stems: Iterable[str]) -> None:
+        """Make sure that there is a file for one of the images at least.
+
+        Raises:
+            DataError: for none there is.
+        """
+        listed = list(stems)
+        if not any(self._path_of(stem) for stem in listed):
+            raise DataError(
+                f"{self.folder} has edges for none of the {len(listed)} images, neither {listed[0]}.edges.png nor "
+                f"{listed[0]}.png: give the folder that `tracedge edges` wrote for them."
+            )
+
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the names and contents of its PNGs."""
         digest = hashlib.sha256()
