@@ -23,7 +23,10 @@ FOUND = box(slice(0, 10), slice(0, 10))
 def test_pseudo_masks_like_one_that_was_found_give_way_and_others_stay():
     like, other = box(slice(0, 9), slice(0, 10)), box(slice(12, 18), slice(20, 28))
     new = relabelled(Instances(FOUND[None], [0.9]), Instances(np.stack([like, other]), [0.8, 0.3]))
-    assert [np.array_equal(mask, wanted) for mask, wanted in zip(new.masks, (FOUND, other), strict=True)] == [True, True]
+    assert [np.array_equal(mask, wanted) for mask, wanted in zip(new.masks, (FOUND, other), strict=True)] == [
+        True,
+        True,
+    ]
     assert new.scores.tolist() == [0.9, 0.3]
 
 

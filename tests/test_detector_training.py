@@ -125,7 +125,7 @@ def test_panoptic_labels_make_a_panoptic_detector(things_and_stuff, tmp_path):
 
 
 def test_a_detector_of_instances_makes_no_panoptic_map(learnt):
-    with pytest.raises(SettingsError, match="no stuff"):
+    with pytest.raises(SettingsError, match="knows no stuff"):
         Detector.from_pretrained(learnt, device="cpu").panoptic(np.zeros((64, 64, 3), np.uint8))
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tracedge.cli.backbones import backbones, download
 from tracedge.cli.bench import bench
+from tracedge.cli.detect import app as detect
 from tracedge.cli.distill import distill
 from tracedge.cli.edges import edges
 from tracedge.cli.evaluate import app as evaluate
@@ -47,6 +48,7 @@ for verb in (
     reproduce,
 ):
     app.command()(verb)
+app.add_typer(detect, name="detect")
 app.add_typer(evaluate, name="evaluate")
 
 

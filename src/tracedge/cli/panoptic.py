@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_source import EdgeOptions, Edges
-from tracedge.cli.progress import PhotoBar, finish
+from tracedge.cli.panoptic_folder import Output, panoptic_folder
 from tracedge.cli.semantic_options import CUT, Categories, ClassNames, Cut, NamesMapping, classes_from
 from tracedge.images import MAX_PIXELS
 
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
 
     from tracedge.maps import EdgeMap
     from tracedge.panoptic_map import PanopticMap
-    from tracedge.runs import FolderRun
     from tracedge.semantic_map import SemanticMap
-    from tracedge.semantics.classes import Classes
-
-PNG = "panoptic/.png"
-FILE = "panoptic.json"
 
 
 class _Photo(NamedTuple):
@@ -41,9 +35,7 @@ def panoptic(
         ),
     ],
     images: Annotated[Path, typer.Option(help="The photos that they are of: a folder, or one photo.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for panoptic.json, panoptic/<stem>.png and manifest.jsonl.")
-    ],
+    output: Output,
     classes: ClassNames = None,
     mapping: NamesMapping = None,
     categories: Categories = "coco",
@@ -69,7 +61,7 @@ def panoptic(
 
     from tracedge.images import load_image
     from tracedge.panoptic import PanopticSettings, panoptic_map
-    from tracedge.runs import FolderRun, find_images
+    from tracedge.runs import find_images
     from tracedge.semantics.classes import TABLES
     from tracedge.semantics.from_files import find_semantics
 
@@ -106,41 +98,5 @@ def panoptic(
             for photo, one in zip(photos, found, strict=True)
         ]
 
-    # 3. Run, and gather all that stands in the folder.
-    with FolderRun(output, provenance, (PNG,), force=force) as run, PhotoBar(len(jobs)) as bar:
-        summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
-        _gather(run, known, provenance)
-    # 4. Say what became of it.
-    finish(summary, output)
-
-
-def _write(found: PanopticMap, paths: Mapping[str, Path]) -> dict[str, object]:
-    """One image's PNG; what it cannot hold, the classes, goes into the manifest."""
-    from tracedge.export.panoptic import write_panoptic_png
-
-    write_panoptic_png(paths[PNG], found)
-    return {"segments": [[one.id, one.category_id, one.isthing] for one in found.segments]}
-
-
-def _gather(run: FolderRun, known: Classes, provenance: Mapping[str, object]) -> None:
-    """One JSON of all images that stand in the folder, those of earlier runs too."""
-    from tracedge.export.panoptic import write_panoptic
-
-    write_panoptic(run.output / FILE, _finished(run), known.categories, provenance, pngs=False)
-
-
-def _finished(run: FolderRun) -> Iterator[tuple[int, str, PanopticMap]]:
-    """(image id, file name, map) of each finished image, by file name: COCO's number where all names have one, else from 1."""
-    import sys
-
-    from tracedge.datasets.coco import number_of
-    from tracedge.export.png import read_rgb
-    from tracedge.panoptic_map import PanopticMap, Segment
-
-    lines = list(run.finished((PNG,)))
-    own = [number for line in lines if (number := number_of(PurePosixPath(line["file"]).stem)) is not None]
-    numbers = own if len(set(own)) == len(lines) else range(1, len(lines) + 1)
-    for number, line in zip(numbers, lines, strict=True):
-        segments = tuple(Segment(*each) for each in line["segments"])
-        rgb = read_rgb(run.output_of(line, PNG), max_pixels=sys.maxsize)
-        yield number, line["file"], PanopticMap.from_rgb(rgb, segments)
+    # 3. Run, and say what became of it.
+    panoptic_folder(jobs, output, known.categories, provenance, load, predict, batch_size=batch_size, force=force)

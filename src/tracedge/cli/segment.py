@@ -9,8 +9,9 @@ import typer
 
 from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_source import EdgeOptions, Edges
+from tracedge.cli.instances_folder import Formats, Output, Overlapping
 from tracedge.cli.proposal_options import Crf, Features, ImageIds, Walk, proposals_from
-from tracedge.cli.segment_folder import Formats, Output, Overlapping, segment_folder
+from tracedge.cli.segment_folder import segment_folder
 from tracedge.images import MAX_PIXELS
 
 Proposals = Annotated[

@@ -88,9 +88,17 @@ class Detector:
         Raises:
             SettingsError: the detector was trained on instances of any class.
         """
-        if not self.card.panoptic:
-            raise SettingsError("this detector knows instances of any class, and no stuff: call it for instances.")
+        self.refuse_without_stuff()
         return self._of(images, lambda queries: panoptic_of(queries, self.card.categories, self.settings))
+
+    def refuse_without_stuff(self) -> None:
+        """A detector that was trained on instances makes no panoptic maps.
+
+        Raises:
+            SettingsError: it is one.
+        """
+        if not self.card.panoptic:
+            raise SettingsError("this detector was trained on instances, and knows no stuff: ask it for instances.")
 
     def _of(self, images: ImageSource | list[Any], finish: Callable[[Queries], Found]) -> Any:
         if not isinstance(images, list):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tracedge.categories import Category
 from tracedge.errors import DataError, SettingsError
 from tracedge.export.json_lists import lists_of, read_json_text
-from tracedge.export.panoptic_reader import PanopticFile, read_panoptic
+from tracedge.export.panoptic_reader import read_panoptic
 from tracedge.images import MAX_PIXELS, load_image
-from tracedge.instances import Masks
+from tracedge.instances import Instances, Masks
 from tracedge.jobs import Job, find_images
+from tracedge.panoptic_map import PanopticMap
 from tracedge.proposals.from_files import MaskSource, find_masks
 
 OBJECT = (Category(1, "object", True),)
@@ -47,21 +48,36 @@ class Labels:
     panoptic: bool
     without: int
     provenance: dict[str, Any]
-    _read: Callable[[Job, tuple[int, int]], tuple[Masks, NDArray[np.int64]]] = field(repr=False)
+    _read: Callable[[Job, tuple[int, int]], Instances | PanopticMap] = field(repr=False)
     _max_pixels: int = MAX_PIXELS
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, number: int) -> LabelledPhoto:
-        """A photo and its masks.
+        """A photo and its masks; crowds are none.
 
         Raises:
             DataError, ImageError: files that are damaged or of two sizes.
         """
         job = self.photos[number]
         image = load_image(job.source, max_pixels=self._max_pixels)
-        return LabelledPhoto(image, *self._read(job, (image.shape[0], image.shape[1])))
+        hw = (image.shape[0], image.shape[1])
+        found = self.read(job, hw)
+        if isinstance(found, Instances):
+            return LabelledPhoto(image, found.masks, np.zeros(len(found), np.int64))
+        segments = [segment for segment in found.segments if not segment.iscrowd]
+        masks = np.array([found.ids == segment.id for segment in segments], bool).reshape(-1, *hw)
+        places = {category.id: place for place, category in enumerate(self.categories)}
+        return LabelledPhoto(image, masks, np.array([places[one.category_id] for one in segments], np.int64))
+
+    def read(self, photo: Job, image_hw: tuple[int, int]) -> Instances | PanopticMap:
+        """The pseudo masks of one of the photos, of the size that it has: a `PanopticMap` where the labels are panoptic.
+
+        Raises:
+            DataError: files that are damaged or of another size.
+        """
+        return self._read(photo, image_hw)
 
 
 def find_labels(
@@ -123,37 +139,23 @@ def _instances_of(path: Path) -> Path:
     return file if file.is_file() else path
 
 
-def _instances(
-    source: MaskSource, min_score: float, job: Job, image_hw: tuple[int, int]
-) -> tuple[Masks, NDArray[np.int64]]:
+def _instances(source: MaskSource, min_score: float, job: Job, image_hw: tuple[int, int]) -> Instances:
     found = source.read(job.file, image_hw)
-    masks = found.masks[found.scores >= min_score]
-    return masks, np.zeros(len(masks), np.int64)
+    return found[found.scores >= min_score]
 
 
 def _panoptic_labels(path: Path, jobs: Sequence[Job], max_pixels: int) -> Labels:
     file = read_panoptic(path, max_pixels=max_pixels)
     ids: dict[str, int] = {}
     for number, image in file.images.items():
-        stem = str(Path(image.file_name).with_suffix(""))
+        stem = str(PurePosixPath(image.file_name).with_suffix(""))
         if stem in ids:
             raise DataError(f"{path} has two images named {stem}.")
         ids[stem] = number
     known = tuple(job for job in jobs if str(job.relative) in ids)
-    places = {category.id: place for place, category in enumerate(file.categories)}
-    provenance = {
-        "panoptic": file.content(ids[str(job.relative)] for job in known),
-        "categories": len(places),
-    }
-    read = partial(_segments, file, ids, places)
+    provenance: dict[str, Any] = {"panoptic": file.content(ids[str(job.relative)] for job in known)}
+
+    def read(job: Job, image_hw: tuple[int, int]) -> PanopticMap:
+        return file.read(ids[str(job.relative)], image_hw)
+
     return Labels(known, file.categories, True, len(jobs) - len(known), provenance, read, max_pixels)
-
-
-def _segments(
-    file: PanopticFile, ids: dict[str, int], places: dict[int, int], job: Job, image_hw: tuple[int, int]
-) -> tuple[Masks, NDArray[np.int64]]:
-    """Crowds are no masks to learn."""
-    found = file.read(ids[str(job.relative)], image_hw)
-    segments = [segment for segment in found.segments if not segment.iscrowd]
-    masks = np.array([found.ids == segment.id for segment in segments], bool).reshape(-1, *image_hw)
-    return masks, np.array([places[segment.category_id] for segment in segments], np.int64)

@@ -1,0 +1,81 @@
+"""What `panoptic` and `detect` write: a folder run of panoptic maps, and one JSON of those of all images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from tracedge.cli.progress import PhotoBar, finish
+
+if TYPE_CHECKING:
+    from tracedge.categories import Category
+    from tracedge.jobs import Job
+    from tracedge.panoptic_map import PanopticMap
+    from tracedge.runs import FolderRun
+
+PNG = "panoptic/.png"
+FILE = "panoptic.json"
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder for panoptic.json, panoptic/<stem>.png and manifest.jsonl.")
+]
+
+
+def panoptic_folder(
+    jobs: Sequence[Job],
+    output: Path,
+    categories: Sequence[Category],
+    provenance: dict[str, Any],
+    load: Callable[[Path], Any],
+    predict: Callable[[list[Any]], list[PanopticMap]],
+    *,
+    batch_size: int,
+    force: bool,
+) -> NoReturn:
+    """Run, gather all that stands in the folder, and end the command with its exit code.
+
+    Args:
+        jobs: the photos. categories: of the maps. provenance: what the maps depend on.
+        load: a photo's file -> what `predict` takes of it. predict: a batch of these -> the map of each.
+    """
+    from tracedge.runs import FolderRun
+
+    with FolderRun(output, provenance, (PNG,), force=force) as run, PhotoBar(len(jobs)) as bar:
+        summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
+        _gather(run, categories, provenance)
+    finish(summary, output)
+
+
+def _write(found: PanopticMap, paths: Mapping[str, Path]) -> dict[str, object]:
+    """One image's PNG; what it cannot hold, the classes, goes into the manifest."""
+    from tracedge.export.panoptic import write_panoptic_png
+
+    write_panoptic_png(paths[PNG], found)
+    return {"segments": [[one.id, one.category_id, one.isthing] for one in found.segments]}
+
+
+def _gather(run: FolderRun, categories: Sequence[Category], provenance: Mapping[str, object]) -> None:
+    """One JSON of all images that stand in the folder, those of earlier runs too."""
+    from tracedge.export.panoptic import write_panoptic
+
+    write_panoptic(run.output / FILE, _finished(run), categories, provenance, pngs=False)
+
+
+def _finished(run: FolderRun) -> Iterator[tuple[int, str, PanopticMap]]:
+    """(image id, file name, map) of each finished image, by file name: COCO's number where all names have one, else from 1."""
+    import sys
+
+    from tracedge.datasets.coco import number_of
+    from tracedge.export.png import read_rgb
+    from tracedge.panoptic_map import PanopticMap, Segment
+
+    lines = list(run.finished((PNG,)))
+    own = [number for line in lines if (number := number_of(PurePosixPath(line["file"]).stem)) is not None]
+    numbers = own if len(set(own)) == len(lines) else range(1, len(lines) + 1)
+    for number, line in zip(numbers, lines, strict=True):
+        segments = tuple(Segment(*each) for each in line["segments"])
+        rgb = read_rgb(run.output_of(line, PNG), max_pixels=sys.maxsize)
+        yield number, line["file"], PanopticMap.from_rgb(rgb, segments)
