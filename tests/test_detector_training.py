@@ -141,7 +141,7 @@ def test_a_round_of_self_training_starts_from_a_detectors_weights(learnt, labels
     again = train_detector(labels, config, tmp_path / "again", start=learnt, device="cpu")
     one, other = (read_tensors(folder / "model.safetensors")[0] for folder in (learnt, again))
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
-    with pytest.raises(CheckpointError, match="knows 1 classes, the labels 2"):
+    with pytest.raises(CheckpointError, match="knows 1 classes, the labels have 2"):
         train_detector(things_and_stuff, TINY, tmp_path / "other", start=learnt, device="cpu")
 
 

@@ -52,7 +52,9 @@ def train(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tracedge.detector.config import DetectorConfig
+    from tracedge.detector.files import read_card
     from tracedge.detector.labels import find_labels
+    from tracedge.detector.network import SMALL, backbone_of
     from tracedge.errors import SettingsError
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK
@@ -62,11 +64,16 @@ def train(
     if backbone is not None and start is not None:
         raise SettingsError("a detector that goes on has its backbone: leave --backbone or --start out.")
     settings = from_table(DetectorConfig, table | ({"backbone": backbone} if backbone is not None else {}))
+    if settings.backbone != SMALL:
+        backbone_of(settings.backbone)
     labels = find_labels(pseudo, images, min_score=min_score, max_pixels=max_pixels)
 
-    # 2. Train.
     from tracedge.detector import training
 
+    if start is not None:
+        training.refuse_other_classes(read_card(start, local_files_only=local_files_only), labels)
+
+    # 2. Train.
     rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
     output.mkdir(parents=True, exist_ok=True)
     if rank == 0:

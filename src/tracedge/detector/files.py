@@ -74,14 +74,23 @@ def read_detector(name: str | Path, *, local_files_only: bool = False) -> tuple[
         CheckpointError: it is no detector.
         SettingsError, GatedModelError, BackboneError: as `vision_files` and `open_mask2former`.
     """
+    files = _files(name, local_files_only)
+    return open_mask2former(files), _card(files)
+
+
+def read_card(name: str | Path, *, local_files_only: bool = False) -> DetectorCard:
+    """The card alone; raises as `read_detector` does."""
+    return _card(_files(name, local_files_only))
+
+
+def _files(name: str | Path, local_files_only: bool) -> VisionFiles:
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / CONFIG).is_file():
         raise CheckpointError(f"{folder} does not hold a detector: there is no {CONFIG} in it")
     files = vision_files(name, local_files_only=local_files_only)
     if files.model_type != MODEL_TYPE:
         raise CheckpointError(f"{name} is no detector: its model is of the type {files.model_type!r}, not {MODEL_TYPE}")
-    card = _card(files)
-    return open_mask2former(files), card
+    return files
 
 
 def _card(files: VisionFiles) -> DetectorCard:

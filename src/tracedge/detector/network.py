@@ -16,6 +16,7 @@ from tracedge.backbones.vision.weights import load_network, without_notes
 from tracedge.categories import Category
 from tracedge.detector.config import DetectorConfig
 from tracedge.errors import BackboneError
+from tracedge.settings import choose
 
 BACKBONES: dict[str, str] = {
     "resnet-18": "microsoft/resnet-18",
@@ -74,8 +75,7 @@ def untrained(
     torch.manual_seed(config.seed)
     if config.backbone == SMALL:
         return Mask2Former(_network(config, _small(), categories), IMAGENET, {"backbone": SMALL})
-    name = config.backbone if Path(config.backbone).expanduser().is_dir() else BACKBONES.get(config.backbone)
-    files = vision_files(name or config.backbone, local_files_only=local_files_only)
+    files = vision_files(backbone_of(config.backbone), local_files_only=local_files_only)
     if files.model_type not in _KINDS:
         raise BackboneError(
             f"{files.source} is a model of the type {files.model_type!r}: a detector's backbone is one of {', '.join(_KINDS)}."
@@ -87,6 +87,17 @@ def untrained(
     found.backbone.load_state_dict(trained.state_dict())
     freeze_statistics(found.backbone)
     return found
+
+
+def backbone_of(name: str) -> str:
+    """The folder or hub id of a backbone with weights.
+
+    Raises:
+        SettingsError: neither a name of `BACKBONES`, nor a folder, nor of the form owner/model.
+    """
+    if Path(name).expanduser().is_dir() or name.count("/") == 1:
+        return name
+    return choose("backbone of detectors", name, {SMALL: SMALL, **BACKBONES})
 
 
 def open_mask2former(files: VisionFiles) -> Mask2Former:

@@ -156,13 +156,22 @@ def _first_network(
         model = untrained(config, labels.categories, local_files_only=local_files_only)
         return model, model.settings
     model, card = read_detector(start, local_files_only=local_files_only)
-    if card.categories != labels.categories:
-        raise CheckpointError(
-            f"{start} knows {len(card.categories)} classes, the labels {len(labels.categories)} or others: a detector goes on "
-            "with its own."
-        )
+    refuse_other_classes(card, labels)
     freeze_statistics(model.backbone)
     return model, model.settings
+
+
+def refuse_other_classes(card: DetectorCard, labels: Labels) -> None:
+    """A detector goes on with its own classes.
+
+    Raises:
+        CheckpointError: the labels have others.
+    """
+    if card.categories != labels.categories:
+        raise CheckpointError(
+            f"the detector knows {len(card.categories)} classes, the labels have {len(labels.categories)} or others: a detector "
+            "goes on with its own."
+        )
 
 
 def _groups(model: Mask2Former, config: DetectorConfig) -> list[dict[str, Any]]:
