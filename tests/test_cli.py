@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import count
 
 import numpy as np
 import pytest
@@ -240,3 +241,10 @@ def test_version_and_help_load_no_torch():
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scenes_in_one_piece_are_the_first_such_ones(run, tmp_path):
+    run("scenes", "--seed", "1000000", "--count", "6", "--size", "64", "-o", tmp_path, "--in-one-piece")
+    written = sorted(int(path.stem.removeprefix("scene_")) for path in (tmp_path / "masks").iterdir())
+    whole = (seed for seed in count(1_000_000) if draw_scene(seed, 64).in_one_piece)
+    assert written == [next(whole) for _ in range(6)] and written != list(range(1_000_000, 1_000_006))

@@ -48,7 +48,7 @@ def test_the_commands_of_the_readme_on_photos_run(photo, command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_readme_has_only_options_that_exist(command):
     verb = [word for word in shlex.split(command)[1:3] if re.fullmatch("[a-z]+", word)]
-    verb = verb if verb[0] == "evaluate" else verb[:1]
+    verb = verb if verb[0] in ("evaluate", "detect") else verb[:1]
     shown = CliRunner().invoke(app, [*verb, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
     for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", command):
         assert option in shown

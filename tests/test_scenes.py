@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from tracedge.datasets.scenes import draw_scene, draw_scenes
+from tracedge.datasets.scenes import Scene, draw_scene, draw_scenes
 from tracedge.errors import SettingsError
 
 
@@ -50,6 +50,15 @@ def test_the_truth_lies_where_the_picture_changes():
         steps.append(change[border].mean())
         flat.append(change[~border].mean())
     assert np.mean(steps) > 4 * np.mean(flat)
+
+
+def test_an_object_that_another_one_cuts_in_two_is_not_in_one_piece():
+    labels = np.zeros((32, 32), np.uint16)
+    labels[4:28, 4:28] = 1
+    image = np.zeros((32, 32, 3), np.uint8)
+    assert Scene(image, labels, (0,)).in_one_piece
+    labels[:, 15] = 2
+    assert not Scene(image, labels, (0, 0)).in_one_piece
 
 
 def test_larger_is_the_same_scene_drawn_finer():

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import label as components
 
 from tracedge.categories import Category
 from tracedge.errors import SettingsError
@@ -49,6 +50,11 @@ class Scene:
     image: NDArray[np.uint8]
     labels: NDArray[np.uint16]
     classes: tuple[int, ...]
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether what is seen of each object is connected, sideways or up and down."""
+        return all(components(self.labels == number)[1] == 1 for number in np.unique(self.labels) if number)
 
     @property
     def panoptic(self) -> PanopticMap:
