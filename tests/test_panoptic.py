@@ -82,22 +82,6 @@ def test_true_classes_and_true_edges_give_back_scenes_whose_objects_are_in_one_p
     assert figures.things.rq == 1 and figures.things.pq > 0.998 and figures.stuff.pq == 1
 
 
-def test_a_sure_outline_parts_even_what_is_too_narrow_for_regions():
-    labels = np.zeros((24, 40), int)
-    labels[2:22, 2:38] = 1
-    labels[2:22, 19:22] = 2  # three pixels wide, and twenty long
-    found = panoptic_map(
-        SemanticMap(np.where(labels, PERSON, SKY)),
-        edges_of(labels),
-        COCO_PANOPTIC,
-        PanopticSettings(min_area=10, joins=0),
-    )
-    assert sum(segment.isthing for segment in found.segments) == 3  # the left one, the bar, the right one
-    assert (found.ids[3:21, 20] == found.ids[10, 20]).all() and found.ids[10, 10] != found.ids[10, 20] != found.ids[
-        10, 30
-    ]
-
-
 @given(st.integers(0, 10_000))
 def test_every_known_pixel_has_a_segment_of_its_class(seed):
     rng = np.random.default_rng(seed)
