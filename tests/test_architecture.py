@@ -38,7 +38,7 @@ PATH = [
     {"propagation", "permutohedral", "panoptic", "semantics"},
     {"crf"},
     {"proposals"},
-    {"segmentation"},
+    {"segmentation", "sam"},
     {"detector"},
     {"metrics"},
     {"rivals"},

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tracedge.instances import Instances
     from tracedge.maps import EdgeMap
     from tracedge.panoptic_map import PanopticMap, Segment
+    from tracedge.sam.automatic import SamAutomatic
+    from tracedge.sam.seeds import SamSeeds
     from tracedge.segmentation import Segmenter, segment
     from tracedge.student.predictor import EdgePredictor
     from tracedge.teacher import EdgeTeacher, TeacherSettings
@@ -34,6 +36,8 @@ __all__ = [
     "EdgeTeacher",
     "Instances",
     "PanopticMap",
+    "SamAutomatic",
+    "SamSeeds",
     "Segment",
     "Segmenter",
     "TeacherSettings",
@@ -53,6 +57,8 @@ _HOMES = {
     "EdgeTeacher": "tracedge.teacher",
     "Instances": "tracedge.instances",
     "PanopticMap": "tracedge.panoptic_map",
+    "SamAutomatic": "tracedge.sam.automatic",
+    "SamSeeds": "tracedge.sam.seeds",
     "Segment": "tracedge.panoptic_map",
     "Segmenter": "tracedge.segmentation",
     "TeacherSettings": "tracedge.teacher",

@@ -131,17 +131,9 @@ class Instances:
     @property
     def inner_points(self) -> NDArray[np.int64]:
         """(K, 2): row and column of the pixel of each mask that is farthest from its border; of several, the middle one."""
-        from scipy.ndimage import distance_transform_edt
-
         points = np.zeros((len(self), 2), np.int64)
-        boxes = self.boxes
         for number in np.flatnonzero(self.areas):  # a mask without a pixel keeps (0, 0)
-            top, left, bottom, right = boxes[number]
-            inside = np.pad(self.masks[number, top:bottom, left:right], 1)  # the image ends where the mask does
-            distance = distance_transform_edt(inside)
-            farthest = np.argwhere(distance == distance.max())
-            middle = np.square(farthest - farthest.mean(axis=0)).sum(axis=1).argmin()
-            points[number] = farthest[middle] + (top - 1, left - 1)
+            points[number] = inner_point(self.masks[number])
         return points
 
     def seen(self) -> Instances:
@@ -207,6 +199,23 @@ class Instances:
                 }
             )
         return records
+
+
+def inner_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Row and column of the pixel of a mask (H, W) that is farthest from its border; of several, the middle one.
+
+    >>> inner_point(np.ones((3, 5), bool))
+    (1, 2)
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    inside = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)  # the image ends where the mask does
+    distance = distance_transform_edt(inside)
+    farthest = np.argwhere(distance == distance.max())
+    middle = np.square(farthest - farthest.mean(axis=0)).sum(axis=1).argmin()
+    row, column = farthest[middle] + (rows[0] - 1, columns[0] - 1)
+    return int(row), int(column)
 
 
 def pairwise_intersections(first: Masks, second: Masks) -> NDArray[np.float32]:

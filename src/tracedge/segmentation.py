@@ -39,6 +39,14 @@ class Proposes(Protocol):
     def __call__(self, image: NDArray[np.uint8], /) -> Instances: ...
 
 
+class Refines(Protocol):
+    """Instances of an image, drawn anew: `tracedge.SamSeeds`, or any other."""
+
+    @property
+    def provenance(self) -> dict[str, Any]: ...
+    def __call__(self, image: NDArray[np.uint8], instances: Instances, /) -> Instances: ...
+
+
 @dataclass(frozen=True)
 class SegmentSettings:
     """How edges become instances.
@@ -110,22 +118,26 @@ def segment(
                 small, _resized(proposals, small.shape), propagation, regions=regions, device=device
             )
         found = _resized(found, edges.shape)
-    found = found if settings.overlapping else found.non_overlapping()
-    return found.sorted()
+    return _told_apart(found, settings)
 
 
 @dataclass(frozen=True)
 class MaskMaker:
-    """What makes instances of a photo whose edges are known. proposer: where masks come from; None: the edges themselves."""
+    """What makes instances of a photo whose edges are known.
+
+    proposer: where masks come from; None: the edges themselves. refiner: what draws the instances anew; None: nothing.
+    """
 
     proposer: Proposes | None = None
     settings: SegmentSettings = field(default_factory=SegmentSettings)
+    refiner: Refines | None = None
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What the instances depend on besides the edges, of JSON's types."""
         proposals = self.proposer.provenance if self.proposer is not None else {"proposals": "edges"}
-        return {"proposals": proposals, "segment": asdict(self.settings)}
+        refined = {"refined": self.refiner.provenance} if self.refiner is not None else {}
+        return {"proposals": proposals, "segment": asdict(self.settings)} | refined
 
     def __call__(
         self,
@@ -138,7 +150,10 @@ class MaskMaker:
         """Instances of a photo (H, W, 3) of these edges. proposals, device: as `segment`'s; None: the proposer's."""
         if proposals is None and self.proposer is not None:
             proposals = self.proposer(image)
-        return segment(edges, proposals, self.settings, device=walk_device(torch.device(device)))
+        found = segment(edges, proposals, self.settings, device=walk_device(torch.device(device)))
+        if self.refiner is None:
+            return found
+        return _told_apart(self.refiner(image, found), self.settings)
 
 
 class Segmenter:
@@ -150,10 +165,14 @@ class Segmenter:
     """
 
     def __init__(
-        self, predictor: PredictsEdges, proposer: Proposes | None = None, settings: SegmentSettings | None = None
+        self,
+        predictor: PredictsEdges,
+        proposer: Proposes | None = None,
+        settings: SegmentSettings | None = None,
+        refiner: Refines | None = None,
     ) -> None:
-        """proposer: where masks come from; None: the edges themselves."""
-        self.predictor, self.masks = predictor, MaskMaker(proposer, settings or SegmentSettings())
+        """proposer, refiner: see `MaskMaker`."""
+        self.predictor, self.masks = predictor, MaskMaker(proposer, settings or SegmentSettings(), refiner)
 
     @classmethod
     def from_pretrained(
@@ -215,6 +234,11 @@ def fitted(edges: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
         torch.from_numpy(edges.copy())[None, None], (height, width), mode="bilinear", antialias=True
     )
     return small[0, 0].clamp(0, 1).numpy()
+
+
+def _told_apart(instances: Instances, settings: SegmentSettings) -> Instances:
+    """Best first, and each pixel in one of them unless they may overlap."""
+    return (instances if settings.overlapping else instances.non_overlapping()).sorted()
 
 
 def _resized(instances: Instances, image_hw: tuple[int, ...]) -> Instances:

@@ -15,9 +15,15 @@ def backbones() -> None:
 
     from tracedge.backbones import MODELS
     from tracedge.backbones.vision import VISION
+    from tracedge.sam import SAM
 
     console = Console(width=200, highlight=False)
-    for title, models in (("diffusion models", MODELS), ("vision transformers: ABDiv alone, to compare with", VISION)):
+    tables = {
+        "diffusion models": MODELS,
+        "vision transformers: ABDiv alone, to compare with": VISION,
+        "Segment Anything: for segment --sam, and --proposals sam:NAME": SAM,
+    }
+    for title, models in tables.items():
         table = Table(title=title, title_justify="left", box=None)  # names and ids are there to be copied: never cut
         for heading in ("name", "family", "px", "licence", "gated", "hub id"):
             table.add_column(heading, no_wrap=True)
@@ -36,7 +42,11 @@ def download(
 
     from tracedge.backbones import hub, vision
     from tracedge.backbones.vision import files as vision_files
+    from tracedge.sam import SAM, is_sam
 
-    files = (vision_files if vision.is_vision(name) else hub).download(name, cache_dir=cache_dir)
+    if is_sam(name):
+        files = vision_files.download(name, models=SAM, cache_dir=cache_dir)
+    else:
+        files = (vision_files if vision.is_vision(name) else hub).download(name, cache_dir=cache_dir)
     size = sum(path.stat().st_size for path in files)
     Console().print(f"{name}: {len(files)} files, {size / 2**30:.2f} GiB" if files else f"{name} is inside the package")

@@ -16,6 +16,7 @@ from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
 from tracedge.cli.instance_methods import FromFile, FromModel, readied
 from tracedge.cli.proposal_options import Crf, Features, ImageIds
+from tracedge.cli.sam_options import Sam, SamPrompts, sam_options
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
@@ -36,12 +37,15 @@ def instances(
     proposals: Annotated[
         list[str] | None,
         typer.Option(
-            help="Masks to refine by edges: maskcut, promerge, diffseg, diffcut, or any file of masks; may be repeated."
+            help="Masks to refine by edges: maskcut, promerge, diffseg, diffcut, sam:NAME (SAM's own), or any file of masks; may "
+            "be repeated."
         ),
     ] = None,
     features: Features = None,
     crf: Crf = True,
     image_ids: ImageIds = None,
+    sam: Sam = None,
+    sam_prompts: SamPrompts = None,
     missing_empty: Annotated[
         bool,
         typer.Option("--missing-empty", help="Images that --pred or --proposals do not know count as without masks."),
@@ -78,8 +82,10 @@ def instances(
 
     # 1. Everything is looked at before anything is computed.
     outputs = Outputs(json_file, report)
-    if pred is not None and (backbone or student or teacher or proposals):
-        raise SettingsError("--pred is scored as it is: leave --backbone, --student, --teacher and --proposals out.")
+    if pred is not None and (backbone or student or teacher or proposals or sam):
+        raise SettingsError(
+            "--pred is scored as it is: leave --backbone, --student, --teacher, --proposals and --sam out."
+        )
     of_truth = next((path for path in truth if path.is_file()), None)
     if pred is None and of_truth is not None:
         raise SettingsError(f"--truth {of_truth} has no photos to predict from: give a folder with images/, or --pred.")
@@ -108,6 +114,7 @@ def instances(
             image_ids=image_ids,
             rivals=rivals,
             max_pixels=max_pixels,
+            sam=sam_options(sam, sam_prompts, options),
         )
     ready = readied(ways, [name for labelled in sets.values() for name in labelled.names], missing_empty, workers)
     # 2. One data set after the other; what is done is in the journal, should anything fail.

@@ -13,6 +13,7 @@ import typer
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION
 from tracedge.cli.proposal_options import masks_from, proposals_from
+from tracedge.cli.sam_options import SamOptions
 from tracedge.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tracedge.proposals.from_files import MaskSource
     from tracedge.rivals import FolderOfEdges
     from tracedge.rivals.zero_shot import SegmentProposer
+    from tracedge.sam.automatic import SamAutomatic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class FromFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FromModel:
-    """A model's edges, straight and on the masks of proposals, beside Canny's."""
+    """A model's edges, straight and on the masks of proposals, beside Canny's; with SAM each of them once more."""
 
     options: option.PredictorOptions
     student: str | None
@@ -63,8 +65,9 @@ class FromModel:
     image_ids: Path | None
     rivals: bool
     max_pixels: int
+    sam: SamOptions | None = None
 
-    def sources(self) -> dict[str, Proposer | SegmentProposer | MaskSource | None]:
+    def sources(self) -> dict[str, Proposer | SegmentProposer | SamAutomatic | MaskSource | None]:
         """What each of --proposals names; --image-ids is for those of them that are COCO results.
 
         Raises:
@@ -97,13 +100,13 @@ class FromModel:
             SettingsError: an image of `names` of which a file of --proposals has no masks, and those do not count as empty.
         """
         from tracedge.evaluation.instance_methods import Comparison, every_way
-        from tracedge.proposals.from_features import Proposer
         from tracedge.proposals.from_files import MaskSource
         from tracedge.rivals import canny_edges
-        from tracedge.rivals.zero_shot import SegmentProposer
         from tracedge.segmentation import SegmentSettings
         from tracedge.walk import walk_device
 
+        if self.sam is not None:
+            self.sam.check()
         sources = self.sources()
         for source in sources.values():
             if isinstance(source, MaskSource):
@@ -112,22 +115,24 @@ class FromModel:
         said: dict[str, object] = {}
         files = [Path(name).name for name in sources]
         for name, source in sources.items():
-            if isinstance(source, Proposer | SegmentProposer):
-                found[name] = partial(_proposed, proposer=source)
-            elif source is not None:
+            if isinstance(source, MaskSource):
                 short = Path(name).name
                 found[short if files.count(short) == 1 else name] = partial(_read, source=source)
+            elif source is not None:
+                found[name] = partial(_proposed, proposer=source)
             said[name] = source.provenance if source is not None else name
         predictor = option.predictor(self.options, student=self.student, teacher=self.teacher)
         edges: dict[str, EdgesOf | FolderOfEdges] = {"Canny": canny_edges} if self.rivals else {}
         edges["our"] = lambda image: predictor(image).edges
         settings = SegmentSettings()
-        ways = every_way(edges, found)
-        return Comparison(ways, edges, found, settings, walk_device(predictor.device)), {
+        refiner = self.sam.load() if self.sam is not None else None
+        ways = every_way(edges, found, "SAM" if refiner is not None else None)
+        refined: dict[str, object] = {"refined": refiner.provenance} if refiner is not None else {}
+        return Comparison(ways, edges, found, settings, walk_device(predictor.device), refiner), {
             "edges": predictor.provenance,
             "proposals": said,
             "segment": asdict(settings),
-        }
+        } | refined
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,6 @@ def _read(sample: LabelledInstances, source: MaskSource) -> Instances:
     return source.read(sample.name, sample.objects.shape, blanks=True)
 
 
-def _proposed(sample: LabelledInstances, proposer: Proposer | SegmentProposer) -> Instances:
+def _proposed(sample: LabelledInstances, proposer: Proposer | SegmentProposer | SamAutomatic) -> Instances:
     assert sample.image is not None  # the comparison asks for it first
     return proposer(sample.image)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from tracedge.proposals.from_features import Proposer
     from tracedge.proposals.from_files import MaskSource
     from tracedge.rivals.zero_shot import SegmentProposer
+    from tracedge.sam.automatic import SamAutomatic
+
+SAM = "sam:"
+"""Before the name of a model: SAM's automatic masks."""
 
 Features = Annotated[
     str | None,
@@ -41,10 +45,11 @@ def proposals_from(
     *,
     image_ids: Path | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Proposer | SegmentProposer | MaskSource | None:
+) -> Proposer | SegmentProposer | SamAutomatic | MaskSource | None:
     """What --proposals names: a method, the masks of a file or folder, or None for "edges", which need no proposals.
 
-    maskcut and promerge look at the features; diffseg and diffcut at the model and the size of the other options.
+    maskcut and promerge look at the features; diffseg and diffcut at the model and the size of the other options; sam: stands
+    before the name, folder or hub id of its model.
 
     Raises:
         SettingsError: none of these, or as `masks_from`.
@@ -57,18 +62,24 @@ def proposals_from(
     from tracedge.rivals import ZERO_SHOT
     from tracedge.rivals.zero_shot import SegmentProposer, zero_shot
 
-    if name in ("edges", *METHODS, *ZERO_SHOT):
+    if name in ("edges", *METHODS, *ZERO_SHOT) or name.startswith(SAM):
         if image_ids is not None:
             raise SettingsError(f"--image-ids is for COCO results: --proposals {name} are none")
         if name == "edges":
             return None
+        if name.startswith(SAM):
+            from tracedge.sam import load_sam
+            from tracedge.sam.automatic import SamAutomatic
+
+            model = name.removeprefix(SAM)
+            return SamAutomatic(load_sam(model, device=options.device, local_files_only=options.local_files_only))
         if name in ZERO_SHOT:
-            model = load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
-            return SegmentProposer(zero_shot(name, model, px=options.size))
+            backbone = load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
+            return SegmentProposer(zero_shot(name, backbone, px=options.size))
         seen = features_of(features or "mini", device=options.device, local_files_only=options.local_files_only)
         return Proposer(seen, name, crf)
     if not Path(name).exists():
-        known = ", ".join(("edges", *METHODS, *ZERO_SHOT))
+        known = ", ".join(("edges", *METHODS, *ZERO_SHOT, f"{SAM}NAME"))
         raise SettingsError(f"{name!r} is no kind of proposals ({known}) and no file or folder of masks")
     return masks_from(Path(name), image_ids, max_pixels)
 

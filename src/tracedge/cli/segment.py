@@ -11,14 +11,15 @@ from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_source import EdgeOptions, Edges
 from tracedge.cli.instances_folder import Formats, Output, Overlapping
 from tracedge.cli.proposal_options import Crf, Features, ImageIds, Walk, proposals_from
+from tracedge.cli.sam_options import Sam, SamPrompts, sam_options
 from tracedge.cli.segment_folder import segment_folder
 from tracedge.images import MAX_PIXELS
 
 Proposals = Annotated[
     str,
     typer.Option(
-        help="Where masks come from: edges (regions that edges close), maskcut, promerge, diffseg, diffcut (other methods), or a "
-        "file or folder of any tool's masks."
+        help="Where masks come from: edges (regions that edges close), maskcut, promerge, diffseg, diffcut, sam:NAME (other "
+        "methods; sam-base is a NAME), or a file or folder of any tool's masks."
     ),
 ]
 
@@ -37,6 +38,8 @@ def segment(
         float | None,
         typer.Option(help="With --proposals edges: leave out masks of a lower score, 0 to 1; default: 0.14."),
     ] = None,
+    sam: Sam = None,
+    sam_prompts: SamPrompts = None,
     formats: Formats = None,
     overlapping: Overlapping = False,
     backbone: option.BackboneOrNone = None,
@@ -62,6 +65,7 @@ def segment(
     options = option.PredictorOptions(
         backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
+    refiner = sam_options(sam, sam_prompts, options)
     source = proposals_from(proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
     settings = SegmentSettings(bgp=bgp, overlapping=overlapping, propagation=PropagationSettings(walk=walk))
     segment_folder(
@@ -70,6 +74,7 @@ def segment(
         source,
         EdgeOptions(folder=edges, options=options, student=student, teacher=teacher, shared=proposals in ZERO_SHOT),
         settings if min_score is None else replace(settings, min_score=min_score),
+        refiner,
         formats=formats or [],
         batch_size=batch_size,
         force=force,

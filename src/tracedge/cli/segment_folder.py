@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tracedge.cli.edge_source import EdgeOptions
+    from tracedge.cli.sam_options import SamOptions
     from tracedge.instances import Instances
     from tracedge.maps import EdgeMap
     from tracedge.proposals.from_files import MaskSource
@@ -30,6 +31,7 @@ def segment_folder(
     source: MaskSource | Proposes | None,
     of_edges: EdgeOptions,
     settings: SegmentSettings,
+    sam: SamOptions | None = None,
     *,
     formats: Sequence[str],
     batch_size: int,
@@ -49,10 +51,13 @@ def segment_folder(
     names = {job.source: job.file for job in jobs}
     stems = {job.source: str(job.relative) for job in jobs}
     of_edges.check(stems.values())
+    if sam is not None:
+        sam.check()
 
     # 2. The model; what its instances depend on is what the run depends on.
     proposer = None if isinstance(source, MaskSource) else source
-    make, edges = MaskMaker(proposer, settings), of_edges.load()
+    edges = of_edges.load()
+    make = MaskMaker(proposer, settings, sam.load() if sam is not None else None)
     provenance = {"edges": edges.provenance} | make.provenance
     if files is not None:
         provenance["proposals"] = files.provenance

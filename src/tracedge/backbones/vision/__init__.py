@@ -7,6 +7,7 @@ EVA-02, which it names too, is not among transformers' models.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,19 +70,19 @@ def is_vision(name: str | Path) -> bool:
     return (folder / "config.json").is_file() and not any((folder / other).is_file() for other in others)
 
 
-def vision_model_of(name: str) -> Model:
-    """The row of a name or of its hub id, or one made up for another hub id (its licence is then not known).
+def vision_model_of(name: str, models: Mapping[str, Model] = VISION) -> Model:
+    """The row of a name or of its hub id in a table, or one made up for another hub id (its licence is then not known).
 
     Raises:
         SettingsError: neither a name nor of the form owner/model.
     """
-    row = _row(name)
+    row = _row(name, models)
     if row is not None:
         return row
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         return Model("by its config", 0, "unknown", (name,))
     raise SettingsError(
-        f"{name!r} is no vision model: give one of {', '.join(VISION)}, a folder, or a hub id such as owner/model."
+        f"{name!r} is no vision model: give one of {', '.join(models)}, a folder, or a hub id such as owner/model."
     )
 
 
@@ -124,5 +125,5 @@ def load_vision(
     raise BackboneError(f"{files.source} is a model of the type {files.model_type!r}, expected one of {known}.")
 
 
-def _row(name: str) -> Model | None:
-    return VISION.get(name) or next((row for row in VISION.values() if name in row.hub_ids), None)
+def _row(name: str, models: Mapping[str, Model] = VISION) -> Model | None:
+    return models.get(name) or next((row for row in models.values() if name in row.hub_ids), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,20 +45,24 @@ class VisionFiles:
 
 
 def vision_files(
-    name: str | Path, *, local_files_only: bool = False, cache_dir: str | Path | None = None
+    name: str | Path,
+    *,
+    models: Mapping[str, Model] = VISION,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
 ) -> VisionFiles:
-    """The files of a name, folder or hub id, fetched if need be.
+    """The files of a name of the table, a folder or a hub id, fetched if need be.
 
     Raises:
         SettingsError, GatedModelError, BackboneError: as `load_vision`.
     """
     said: dict[str, object]
     folder = Path(name).expanduser()
-    if str(name) not in VISION and folder.is_dir():
+    if str(name) not in models and folder.is_dir():
         folder = folder.resolve()
         source, px, said = str(folder), 0, {"name": folder.name, "revision": None, "licence": "unknown"}
     else:
-        row = vision_model_of(str(name))
+        row = vision_model_of(str(name), models)
         folder = _snapshot(str(name), row, local_files_only, cache_dir)
         source, px = row.hub_ids[0], row.px
         said = {"name": str(name), "revision": folder.name, "licence": row.licence}
@@ -72,8 +77,8 @@ def vision_files(
     return VisionFiles(folder, source, weights, _read(folder / CONFIG), _processing(folder), px, settings)
 
 
-def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:
-    """Fetch everything that `load_vision(name)` needs, and nothing else.
+def download(name: str, *, models: Mapping[str, Model] = VISION, cache_dir: str | Path | None = None) -> list[Path]:
+    """Fetch everything that `load_vision(name)` needs (or what loads a name of another table), and nothing else.
 
     Returns:
         The files, sorted, in the hub's cache.
@@ -81,9 +86,9 @@ def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:
     Raises:
         SettingsError, GatedModelError, BackboneError: as `load_vision`.
     """
-    if str(name) not in VISION and Path(name).expanduser().is_dir():
+    if str(name) not in models and Path(name).expanduser().is_dir():
         raise SettingsError(f"{name} is a folder: there is nothing to download.")
-    files = vision_files(name, cache_dir=cache_dir)
+    files = vision_files(name, models=models, cache_dir=cache_dir)
     more = [files.folder / name for name in (PREPROCESSOR, PROCESSOR)]
     return sorted([files.folder / CONFIG, *filter(Path.is_file, more), *files.weights])
 
