@@ -36,9 +36,19 @@ def test_the_python_of_the_readme_runs(photo):
     assert shapes == [(76, 96), (76, 96)]
 
 
+WITH_WEIGHTS = ("sd15", "sam-base")
+"""What a command names that must be downloaded first."""
+
+
 @pytest.mark.parametrize(
     "command",
-    [c for c in COMMANDS if c.split()[1] in ("edges", "inspect", "segment") and "photo" in c and "sd15" not in c],
+    [
+        c
+        for c in COMMANDS
+        if c.split()[1] in ("edges", "inspect", "segment")
+        and "photo" in c
+        and not any(name in c for name in WITH_WEIGHTS)
+    ],
 )
 def test_the_commands_of_the_readme_on_photos_run(photo, command):
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--size", "64"])
