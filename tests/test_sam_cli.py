@@ -5,6 +5,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -136,6 +137,26 @@ def test_wrong_use_is_said_before_any_model_is_loaded(monkeypatch, folders, more
 
 def test_sam_is_not_for_predictions_that_are_scored_as_they_are():
     assert "--sam out" in str(refused(*EVALUATE, "--pred", "data/masks", "--sam", "sam"))
+
+
+def test_download_fetches_what_is_needed_once(folders, monkeypatch):
+    asked = []
+
+    def snapshot_download(hub_id, *, local_files_only=False, allow_patterns=(), **_):
+        snapshot = folders / "hub"
+        if local_files_only and not snapshot.is_dir():
+            raise LocalEntryNotFoundError("not in the cache")
+        snapshot.mkdir(exist_ok=True)
+        for path in () if local_files_only else (folders / "sam").iterdir():
+            if path.name in allow_patterns:
+                asked.append((hub_id, path.name))
+                (snapshot / path.name).write_bytes(path.read_bytes())
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    for name in ("sam-base", "facebook/sam-vit-base"):
+        assert "2 files" in run("download", name).output
+    assert asked == [("facebook/sam-vit-base", name) for name in ("config.json", "model.safetensors")]
 
 
 def test_the_models_are_listed():

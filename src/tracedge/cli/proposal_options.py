@@ -68,20 +68,23 @@ def proposals_from(
         if name == "edges":
             return None
         if name.startswith(SAM):
-            from tracedge.sam import load_sam
-            from tracedge.sam.automatic import SamAutomatic
-
-            model = name.removeprefix(SAM)
-            return SamAutomatic(load_sam(model, device=options.device, local_files_only=options.local_files_only))
+            return _automatic(name.removeprefix(SAM), options)
         if name in ZERO_SHOT:
-            backbone = load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
-            return SegmentProposer(zero_shot(name, backbone, px=options.size))
+            model = load(options.backbone or "mini", options.device, options.dtype, options.local_files_only)
+            return SegmentProposer(zero_shot(name, model, px=options.size))
         seen = features_of(features or "mini", device=options.device, local_files_only=options.local_files_only)
         return Proposer(seen, name, crf)
     if not Path(name).exists():
         known = ", ".join(("edges", *METHODS, *ZERO_SHOT, f"{SAM}NAME"))
         raise SettingsError(f"{name!r} is no kind of proposals ({known}) and no file or folder of masks")
     return masks_from(Path(name), image_ids, max_pixels)
+
+
+def _automatic(model: str, options: PredictorOptions) -> SamAutomatic:
+    from tracedge.sam import load_sam
+    from tracedge.sam.automatic import SamAutomatic
+
+    return SamAutomatic(load_sam(model, device=options.device, local_files_only=options.local_files_only))
 
 
 def masks_from(path: Path, image_ids: Images | None, max_pixels: int = MAX_PIXELS) -> MaskSource:
