@@ -9,15 +9,20 @@ import typer
 
 
 def backbones() -> None:
-    """List the models that can be used by name: diffusion models, and vision transformers to compare with (ABDiv alone)."""
+    """List the models that can be used by name: diffusion models; vision transformers (ABDiv alone); CLIP and SigLIP for tags."""
     from rich.console import Console
     from rich.table import Table
 
     from tracedge.backbones import MODELS
+    from tracedge.backbones.image_text import IMAGE_TEXT
     from tracedge.backbones.vision import VISION
 
     console = Console(width=200, highlight=False)
-    for title, models in (("diffusion models", MODELS), ("vision transformers: ABDiv alone, to compare with", VISION)):
+    for title, models in (
+        ("diffusion models", MODELS),
+        ("vision transformers: ABDiv alone, to compare with", VISION),
+        ("images and texts: classes of tags, for tracedge semantic --clip", IMAGE_TEXT),
+    ):
         table = Table(title=title, title_justify="left", box=None)  # names and ids are there to be copied: never cut
         for heading in ("name", "family", "px", "licence", "gated", "hub id"):
             table.add_column(heading, no_wrap=True)
@@ -35,8 +40,11 @@ def download(
     from rich.console import Console
 
     from tracedge.backbones import hub, vision
+    from tracedge.backbones.image_text import files as image_text_files
+    from tracedge.backbones.image_text import is_image_text
     from tracedge.backbones.vision import files as vision_files
 
-    files = (vision_files if vision.is_vision(name) else hub).download(name, cache_dir=cache_dir)
+    other = vision_files if vision.is_vision(name) else hub
+    files = (image_text_files if is_image_text(name) else other).download(name, cache_dir=cache_dir)
     size = sum(path.stat().st_size for path in files)
     Console().print(f"{name}: {len(files)} files, {size / 2**30:.2f} GiB" if files else f"{name} is inside the package")

@@ -7,6 +7,7 @@ EVA-02, which it names too, is not among transformers' models.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,27 +63,25 @@ def is_vision(name: str | Path) -> bool:
     """
     if str(name) in MODELS:
         return False
-    if _row(str(name)) is not None:
+    if _row(VISION, str(name)) is not None:
         return True
     folder = Path(name).expanduser()
     others = ("model_index.json", "mini.json")
     return (folder / "config.json").is_file() and not any((folder / other).is_file() for other in others)
 
 
-def vision_model_of(name: str) -> Model:
+def model_in(table: Mapping[str, Model], name: str) -> Model:
     """The row of a name or of its hub id, or one made up for another hub id (its licence is then not known).
 
     Raises:
         SettingsError: neither a name nor of the form owner/model.
     """
-    row = _row(name)
+    row = _row(table, name)
     if row is not None:
         return row
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         return Model("by its config", 0, "unknown", (name,))
-    raise SettingsError(
-        f"{name!r} is no vision model: give one of {', '.join(VISION)}, a folder, or a hub id such as owner/model."
-    )
+    raise SettingsError(f"{name!r} is no name of a model: give one of {', '.join(table)}, a folder, or a hub id such as owner/model.")
 
 
 def load_vision(
@@ -124,5 +123,5 @@ def load_vision(
     raise BackboneError(f"{files.source} is a model of the type {files.model_type!r}, expected one of {known}.")
 
 
-def _row(name: str) -> Model | None:
-    return VISION.get(name) or next((row for row in VISION.values() if name in row.hub_ids), None)
+def _row(table: Mapping[str, Model], name: str) -> Model | None:
+    return table.get(name) or next((row for row in table.values() if name in row.hub_ids), None)

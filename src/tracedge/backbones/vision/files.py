@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracedge.backbones import Model, hub
-from tracedge.backbones.vision import VISION, vision_model_of
+from tracedge.backbones.vision import VISION, model_in
 from tracedge.errors import BackboneError, SettingsError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -51,13 +52,28 @@ def vision_files(
     Raises:
         SettingsError, GatedModelError, BackboneError: as `load_vision`.
     """
+    return model_files(name, VISION, local_files_only=local_files_only, cache_dir=cache_dir)
+
+
+def model_files(
+    name: str | Path,
+    table: Mapping[str, Model],
+    *,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
+) -> VisionFiles:
+    """The same for the names of any table.
+
+    Raises:
+        SettingsError, GatedModelError, BackboneError: as `load_vision`.
+    """
     said: dict[str, object]
     folder = Path(name).expanduser()
-    if str(name) not in VISION and folder.is_dir():
+    if str(name) not in table and folder.is_dir():
         folder = folder.resolve()
         source, px, said = str(folder), 0, {"name": folder.name, "revision": None, "licence": "unknown"}
     else:
-        row = vision_model_of(str(name))
+        row = model_in(table, str(name))
         folder = _snapshot(str(name), row, local_files_only, cache_dir)
         source, px = row.hub_ids[0], row.px
         said = {"name": str(name), "revision": folder.name, "licence": row.licence}

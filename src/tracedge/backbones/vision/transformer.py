@@ -55,9 +55,9 @@ class VisionTransformer:
         self.pixels = pixels_of(files.processing, files.source, family.pixels)
         self.name, self.settings = files.name, files.settings | {"pixels": self.pixels.settings}
         self.network = network.eval().requires_grad_(False)
-        self.patch = self.multiple_of = _side(network.config, "patch_size", files)
+        self.patch = self.multiple_of = square_side(network.config, "patch_size", files)
         self.prefix = 1 + getattr(network.config, "num_register_tokens", 0)
-        self.px = files.px or _side(network.config, "image_size", files)
+        self.px = files.px or square_side(network.config, "image_size", files)
         self.device, self.dtype = network.device, network.dtype
         self.attention_blocks = tuple(family.blocks.format(i) for i in range(network.config.num_hidden_layers))
         self._family = family
@@ -84,20 +84,30 @@ def load_transformer(files: VisionFiles, where: Place) -> VisionTransformer:
     Raises:
         BackboneError: it cannot be loaded, or its weights do not fit its config.
     """
+    family = FAMILIES[str(files.model_type)]
+    network = read_weights(family.network, files, where, "a vision transformer", **family.loading)
+    return VisionTransformer(network.to(where.device), family, files)
+
+
+def read_weights(kind: str, files: VisionFiles, where: Place, what: str, **loading: Any) -> Any:
+    """A network of a class of transformers, from safetensors only, every tensor of its own found.
+
+    Raises:
+        BackboneError: it cannot be loaded as `what`, or its weights do not fit its config.
+    """
     import transformers
     from huggingface_hub.errors import StrictDataclassError  # a value in the config that is not of its type
 
-    family = FAMILIES[str(files.model_type)]
     try:
-        with _without_notes():
-            network, report = getattr(transformers, family.network).from_pretrained(
+        with without_notes():
+            network, report = getattr(transformers, kind).from_pretrained(
                 files.folder,
                 attn_implementation="sdpa",  # what the recorder sees
                 dtype=where.dtype,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **family.loading,
+                **loading,
             )
     except (
         OSError,
@@ -109,15 +119,15 @@ def load_transformer(files: VisionFiles, where: Place) -> VisionTransformer:
         StrictDataclassError,
     ) as error:
         sentence = " ".join(str(error).split())
-        raise BackboneError(f"{files.source} cannot be loaded as a vision transformer: {sentence}") from error
+        raise BackboneError(f"{files.source} cannot be loaded as {what}: {sentence}") from error
     wrong = {key: sorted(report[key]) for key in ("missing_keys", "mismatched_keys") if report[key]}
     if wrong:
         raise BackboneError(f"{files.source}: the weights do not fit their config: {wrong}")
-    return VisionTransformer(network.to(where.device), family, files)
+    return network
 
 
 @contextmanager
-def _without_notes() -> Iterator[None]:
+def without_notes() -> Iterator[None]:
     """transformers lists every tensor of CLIP's text tower as unexpected; what matters is checked by the caller."""
     from transformers.utils import logging
 
@@ -129,7 +139,7 @@ def _without_notes() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _side(config: Any, key: str, files: VisionFiles) -> int:
+def square_side(config: Any, key: str, files: VisionFiles) -> int:
     """The side of a square of the config: one number, or two that are equal."""
     value = getattr(config, key)
     sides = list(value) if isinstance(value, list | tuple) else [value]
