@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tracedge.crf import CrfSettings, refine_scores
 from tracedge.errors import SettingsError
+from tracedge.fit import Fit
 from tracedge.from_attention import Look
 from tracedge.settings import check_types
 
@@ -77,11 +78,13 @@ class Refiner:
     def __call__(self, image: Image, scores: Scores) -> Scores:
         if self.model is not None and self.settings.steps:
             scores = walked_on_pixels(self.model.look(image), scores, self.settings.steps, self.settings.sharpness)
-        return refine_scores(image, scores, CRF) if self.settings.crf else scores
+        return followed(image, scores) if self.settings.crf else scores
 
 
+CRF_PX = 640
 CRF = CrfSettings(smooth_sxy=1, smooth_weight=3, bilateral_sxy=67, bilateral_srgb=3, bilateral_weight=4)
-"""The usual ones of semantic segmentation (Chen et al., DeepLab, 2015), ten iterations."""
+"""The usual ones of semantic segmentation (Chen et al., DeepLab, 2015), ten iterations, for pictures of
+`CRF_PX` at most: larger ones are made as small for it."""
 
 
 def walked(attention: Tensor, scores: Tensor, steps: int, sharpness: float = 1.0) -> Tensor:
@@ -125,4 +128,17 @@ def walked_on_pixels(look: Look, scores: Scores, steps: int, sharpness: float = 
     tokens = F.adaptive_avg_pool2d(framed, grid_hw)[0].flatten(1).T.to(look.attention.device)  # (N, K)
     moved = walked(look.attention[0], tokens, steps, sharpness).T.unflatten(1, grid_hw)  # (K, h', w')
     found: Scores = look.fit.undo(moved.cpu()).numpy()
+    return found
+
+
+def followed(image: Image, scores: Scores) -> Scores:
+    """Scores (K, H, W) after a dense CRF of all classes, `CRF`; of a large picture at a long side of `CRF_PX`."""
+    image_hw = image.shape[0], image.shape[1]
+    if max(image_hw) <= CRF_PX:
+        return refine_scores(image, scores, CRF)
+    fit = Fit(image_hw, CRF_PX)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    small = fit.apply(pixels)[0].permute(1, 2, 0).round().byte().numpy()  # (h, w, 3)
+    refined = refine_scores(small, fit.apply(torch.from_numpy(scores)[None])[0].numpy(), CRF)
+    found: Scores = fit.undo(torch.from_numpy(refined)).numpy()
     return found
