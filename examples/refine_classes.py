@@ -1,4 +1,4 @@
-"""What refinement does to classes that are coarse and partly wrong: mIoU and PQ before and after, on data whose classes are known.
+"""What refinement does to classes that are coarse and partly wrong: mIoU and PQ before and after.
 
 python examples/refine_classes.py DATA [LIMIT]
 
@@ -65,7 +65,9 @@ def ways(
             yield f"attention, sharpness {sharpness}, k = {steps}", walked_on_pixels(look, scores, steps, sharpness)
     yield "walk inside our edges, 16 steps", inside_edges(edges, scores, 16)
     yield "CRF", refine_scores(image, scores, CRF)
-    yield "attention, sharpness 2, k = 4, then CRF", refine_scores(image, walked_on_pixels(look, scores, 4, 2), CRF)
+    for steps in (1, 2, 4):
+        refined = walked_on_pixels(look, scores, steps, 2)
+        yield f"attention, sharpness 2, k = {steps}, then CRF", refine_scores(image, refined, CRF)
 
 
 def main(data: Path, limit: int | None) -> None:

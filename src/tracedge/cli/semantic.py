@@ -85,7 +85,10 @@ def semantic(
     # 2. The models; what the classes depend on is what the run depends on.
     scorer = tag.classes_from_tags(clip, options, categories, settings, clip_size=clip_size, background=background)
     names = {one.id: one.name for one in categories}
-    provenance = scorer.provenance | {"tags": known.provenance, "classes": {str(one.id): one.name for one in categories}}
+    provenance = scorer.provenance | {
+        "tags": known.provenance,
+        "classes": {str(one.id): one.name for one in categories},
+    }
 
     def load(path: Path) -> _Photo:
         return _Photo(load_image(path, max_pixels=max_pixels), known.of(stems[path]))

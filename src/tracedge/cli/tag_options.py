@@ -18,7 +18,9 @@ TAGS = "Classes from tags"  # of the help
 
 Clip = Annotated[
     str,
-    typer.Option(help="CLIP or SigLIP: a name of `tracedge backbones`, a local folder or a hub id.", rich_help_panel=TAGS),
+    typer.Option(
+        help="CLIP or SigLIP: a name of `tracedge backbones`, a local folder or a hub id.", rich_help_panel=TAGS
+    ),
 ]
 ClipSize = Annotated[
     int, typer.Option(min=16, max=4096, help="Long side in pixels that CLIP or SigLIP sees.", rich_help_panel=TAGS)
@@ -33,7 +35,9 @@ Background = Annotated[
 ]
 Steps = Annotated[
     int,
-    typer.Option(min=0, max=64, help="Steps of the walk by the diffusion model's attention; 0: none.", rich_help_panel=TAGS),
+    typer.Option(
+        min=0, max=64, help="Steps of the walk by the diffusion model's attention; 0: none.", rich_help_panel=TAGS
+    ),
 ]
 Sharpness = Annotated[
     float,
@@ -43,7 +47,10 @@ Sharpness = Annotated[
     ),
 ]
 Crf = Annotated[
-    bool, typer.Option("--crf/--no-crf", help="Then move the classes to the photo's colours (dense CRF).", rich_help_panel=TAGS)
+    bool,
+    typer.Option(
+        "--crf/--no-crf", help="Then move the classes to the photo's colours (dense CRF).", rich_help_panel=TAGS
+    ),
 ]
 
 

@@ -96,7 +96,9 @@ def read_categories(said: str) -> tuple[Category, ...]:
         return TABLES[said]
     path = Path(said)
     if not path.is_file():
-        raise DataError(f"{said!r} is no list of classes: expected one of {', '.join(TABLES)}, or a JSON file of names.")
+        raise DataError(
+            f"{said!r} is no list of classes: expected one of {', '.join(TABLES)}, or a JSON file of names."
+        )
     names = read_class_names(path)
     if max(names) >= VOID_VALUE:
         raise DataError(f"{path} has the value {max(names)}, expected values up to {VOID_VALUE - 1}.")

@@ -37,10 +37,10 @@ class Looks(Protocol):
 
 @dataclass(frozen=True)
 class RefineSettings:
-    """steps: of the walk by the attention; 0: none. sharpness: see `walked`. crf: a dense CRF of all classes follows on the pixels.
+    """steps: of the walk by the attention; 0: none. sharpness: see `walked`. crf: whether a dense CRF of all classes follows.
 
-    Steps and sharpness were chosen on drawn scenes with the mini model (docs/experiments.md): at sharpness 1 its attention, nearly
-    flat, mixes all classes within a few steps.
+    Steps and sharpness were chosen on drawn scenes with the mini model (docs/experiments.md): at sharpness 1 its attention is
+    nearly flat, and mixes all classes within a few steps.
     """
 
     steps: int = 4

@@ -70,9 +70,7 @@ class Tags:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def read_tags(
-    said: str, categories: Sequence[Category], mapping: Mapping[str, str | int | None] | None = None
-) -> Tags:
+def read_tags(said: str, categories: Sequence[Category], mapping: Mapping[str, str | int | None] | None = None) -> Tags:
     """Tags of any kind, as categories.
 
     Args:
@@ -142,10 +140,12 @@ def _of_coco(content: dict[str, Any], path: Path) -> dict[str, list[str]]:
         files = {one["id"]: str(one["file_name"]) for one in _records(content, "images", ("id", "file_name"))}
         tags: dict[Any, list[str]] = {number: [] for number in files}
         for one in _records(content, "annotations", ("image_id",)):
-            parts = one["segments_info"] if "segments_info" in one else [one]
+            parts = one.get("segments_info", [one])
             tags[one["image_id"]] += [names[part["category_id"]] for part in parts]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} has an annotation of an image or a category that it does not have: {error}.") from error
+        raise DataError(
+            f"{path} has an annotation of an image or a category that it does not have: {error}."
+        ) from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     return _by_stem(((files[number], found) for number, found in tags.items()), path)
@@ -169,7 +169,9 @@ def _of_xml(file: Path) -> list[str]:
     try:
         content = file.read_bytes()
         if len(content) > MAX_XML_BYTES or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-            raise DataError(f"{file} is no annotation of VOC: it is larger than {MAX_XML_BYTES} bytes, or has a DOCTYPE.")
+            raise DataError(
+                f"{file} is no annotation of VOC: it is larger than {MAX_XML_BYTES} bytes, or has a DOCTYPE."
+            )
         names = [one.findtext("name") for one in ElementTree.fromstring(content).iter("object")]
     except (OSError, ElementTree.ParseError, ValueError) as error:
         if isinstance(error, DataError):

@@ -34,7 +34,9 @@ def image_text_files(
 
 def has_tokenizer(folder: Path) -> bool:
     """Whether a folder has one of the forms that are read."""
-    return (folder / "tokenizer.json").is_file() or all((folder / one).is_file() for one in ("vocab.json", "merges.txt"))
+    return (folder / "tokenizer.json").is_file() or all(
+        (folder / one).is_file() for one in ("vocab.json", "merges.txt")
+    )
 
 
 def download(name: str, *, cache_dir: str | Path | None = None) -> list[Path]:

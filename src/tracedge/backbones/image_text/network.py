@@ -7,8 +7,8 @@ CLIP    the last block, of which only the attention is kept, without residual an
         q k^T: a token takes the values of tokens like itself, and not those of the few that all of them look at. Then the
         last norm and the projection, which were trained on the class token (Zhou et al., MaskCLIP, ECCV 2022: values in place
         of attention; Wang et al., SCLIP, ECCV 2024: self-self attention; Lan et al., ClearCLIP, ECCV 2024: no residual, no MLP).
-SigLIP  the pooling head, given each token alone: attention over one token is its value (MaskCLIP's step, on the pooling attention,
-        as it does for CLIP's ResNets).
+SigLIP  the pooling head, given each token alone: attention over one token is its value (MaskCLIP's step on
+        the pooling attention, as it does for CLIP's ResNets).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def load_network(files: VisionFiles, where: Place) -> ImageText:
     """
     if str(files.model_type) not in NETWORKS:
         raise BackboneError(
-            f"{files.source} is a model of the type {files.model_type!r}, expected one of {', '.join(NETWORKS)}, with both towers."
+            f"{files.source} is a model of the type {files.model_type!r}, expected one of {', '.join(NETWORKS)} with both towers."
         )
     network = read_weights(NETWORKS[str(files.model_type)], files, where, "a model of images and texts")
     if files.model_type == "siglip" and not getattr(network.vision_model, "use_head", True):

@@ -81,7 +81,9 @@ def model_in(table: Mapping[str, Model], name: str) -> Model:
         return row
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         return Model("by its config", 0, "unknown", (name,))
-    raise SettingsError(f"{name!r} is no name of a model: give one of {', '.join(table)}, a folder, or a hub id such as owner/model.")
+    raise SettingsError(
+        f"{name!r} is no name of a model: give one of {', '.join(table)}, a folder, or a hub id such as owner/model."
+    )
 
 
 def load_vision(
