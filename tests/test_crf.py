@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracedge.crf import CrfSettings, refine_masks
+from tracedge.crf import CrfSettings, refine_masks, refine_scores
 from tracedge.errors import SettingsError
 from tracedge.permutohedral import PermutohedralLattice, embedded
 
@@ -128,67 +128,27 @@ def test_a_noisy_mask_of_a_coloured_disc_snaps_to_the_disc():
 
 
 def test_the_same_input_gives_the_same_masks_alone_and_in_a_crowd():
-    rng = np.random.default_rng(3)
-    masks = rng.random((5, *HW)) < 0.5
-    image = picture(20)
-    together = refine_masks(image, masks)
-    assert together.shape == masks.shape
-    assert together.dtype == bool
-    assert np.array_equal(together, refine_masks(image, masks))
-    assert np.array_equal(together, np.concatenate([refine_masks(image, mask[None]) for mask in masks]))
+    mask = noisy(DISC, 0.2)
+    inside = 1 / (1 + np.exp(-np.where(mask, 1, -1)))
+    scores = np.stack([1 - inside, inside]).astype(np.float32)
+    settings = CrfSettings(iterations=5, bilateral_weight=2, smooth_weight=1)
+    found = refine_scores(picture(10), scores, settings)
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(found[1] > found[0], refine_masks(picture(10), mask[None], settings)[0])
+    assert ((found[1] > found[0]) == DISC).mean() > (mask == DISC).mean()
 
 
-def test_without_a_kernel_the_other_works_alone_and_without_both_nothing_moves():
-    mask = noisy(DISC, 0.2)[None]
-    assert np.array_equal(refine_masks(picture(2), mask, CrfSettings(smooth_weight=0))[0], DISC)
-    grey = np.full((*HW, 3), 128, np.uint8)
-    smooth = CrfSettings(bilateral_weight=0)
-    assert np.array_equal(refine_masks(picture(2), mask, smooth), refine_masks(grey, mask, smooth))
-    assert np.array_equal(refine_masks(grey, mask, CrfSettings(smooth_weight=0, bilateral_weight=0)), mask)
+def test_each_of_three_classes_takes_the_colour_that_most_of_it_has():
+    image = np.repeat(np.array([[[250, 0, 0]] * 6 + [[0, 250, 0]] * 6 + [[0, 0, 250]] * 6], np.uint8), 8, axis=0)
+    truth = np.repeat(np.arange(3), 6) * np.ones((8, 1), int)
+    scores = np.where(truth == np.arange(3)[:, None, None], 0.6, 0.2).astype(np.float32)
+    scores[:, 3:5, 2:4] = np.array([0.2, 0.2, 0.6], np.float32)[:, None, None]  # a wrong spot
+    assert (scores.argmax(0) != truth).sum() == 4
+    np.testing.assert_array_equal(refine_scores(image, scores, CrfSettings(iterations=3)).argmax(0), truth)
 
 
-def test_no_masks_in_no_masks_out():
-    assert refine_masks(picture(0), np.zeros((0, *HW), bool)).shape == (0, *HW)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"iterations": 0}, "at least one iteration"),
-        ({"bilateral_srgb": 0}, "above 0"),
-        ({"smooth_weight": -1}, "at least 0"),
-        ({"iterations": 2.5}, "whole number"),
-        ({"smooth_sxy": float("nan")}, "a number"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(options, said):
-    with pytest.raises(SettingsError, match=said):
-        CrfSettings(**options)
-
-
-@pytest.mark.parametrize(
-    ("image", "masks", "said"),
-    [
-        (np.zeros((4, 5), np.uint8), np.zeros((1, 4, 5), bool), "uint8"),
-        (np.zeros((4, 5, 3)), np.zeros((1, 4, 5), bool), "uint8"),
-        (np.zeros((4, 5, 3), np.uint8), np.zeros((1, 5, 4), bool), r"\(K, 4, 5\)"),
-        (np.zeros((4, 5, 3), np.uint8), np.zeros((1, 4, 5), np.uint8), "bool"),
-    ],
-)
-def test_images_and_masks_that_do_not_fit_are_refused(image, masks, said):
-    with pytest.raises(SettingsError, match=said):
-        refine_masks(image, masks)
-
-
-@pytest.mark.parametrize(
-    ("points", "said"),
-    [
-        (np.zeros(5), "features"),
-        (np.zeros((0, 2)), "at least 1"),
-        (np.full((3, 2), np.nan), "finite"),
-        (np.eye(5) * 1e5, "wider"),
-    ],
-)
-def test_features_that_a_lattice_cannot_hold_are_refused(points, said):
-    with pytest.raises(SettingsError, match=said):
-        PermutohedralLattice(points)
+def test_scores_that_do_not_fit_the_image_are_refused():
+    image = np.zeros((4, 5, 3), np.uint8)
+    for scores in (np.zeros((2, 5, 4), np.float32), np.zeros((2, 4, 5)), np.zeros((0, 4, 5), np.float32)):
+        with pytest.raises(SettingsError, match=r"expected scores as float32 \(K, 4, 5\)"):
+            refine_scores(image, scores)

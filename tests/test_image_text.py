@@ -1,17 +1,22 @@
 """CLIP and SigLIP: texts and tokens in one space, read off the weights as the top of the file says; what is missing is said."""
 
+import fnmatch
 import json
 import math
 import shutil
 
+import huggingface_hub
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from huggingface_hub.errors import LocalEntryNotFoundError
+from typer.testing import CliRunner
 
 import tiny_image_text
 from tracedge.backbones.image_text import IMAGE_TEXT, load_image_text
 from tracedge.backbones.image_text.network import _plain
+from tracedge.cli import app
 from tracedge.errors import BackboneError, SettingsError
 
 
@@ -108,3 +113,42 @@ def test_what_is_missing_is_said(folder, tmp_path):
         load_image_text(there, device="cpu")
     with pytest.raises(SettingsError, match=f"give one of {next(iter(IMAGE_TEXT))}"):
         load_image_text("nothing", device="cpu")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub that has one tiny CLIP under any name; gives the patterns that were asked of the network, call by call."""
+    there, snapshot = tiny_image_text.save_tiny("clip", tmp_path / "there"), tmp_path / "cache" / ("c0ffee" * 7)[:40]
+    asked = []
+
+    def snapshot_download(hub_id, *, revision=None, cache_dir=None, local_files_only=False, allow_patterns=()):
+        if local_files_only and not snapshot.is_dir():
+            raise LocalEntryNotFoundError("not in the cache")
+        if not local_files_only:
+            asked.append(list(allow_patterns))
+            snapshot.mkdir(parents=True, exist_ok=True)
+            for path in there.iterdir():
+                if any(fnmatch.fnmatch(path.name, pattern) for pattern in allow_patterns):
+                    shutil.copy(path, snapshot)
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_name_is_fetched_with_its_tokenizer_once(hub):
+    assert "files" in CliRunner().invoke(app, ["download", "clip-base16"]).output
+    calls = len(hub)
+    model = load_image_text("clip-base16", device="cpu", local_files_only=True)
+    assert len(hub) == calls  # what is here is not asked for again
+    assert model.settings["revision"] == ("c0ffee" * 7)[:40]
+    assert model.settings["source"] == IMAGE_TEXT["clip-base16"].hub_ids[0]
+
+
+def test_a_tower_that_was_fetched_alone_gets_its_tokenizer_when_it_is_needed(hub):
+    from tracedge.backbones.vision import load_vision
+
+    load_vision("clip-base16", device="cpu")
+    with pytest.raises(BackboneError, match="has no tokenizer"):
+        load_image_text("clip-base16", device="cpu", local_files_only=True)
+    assert load_image_text("clip-base16", device="cpu").texts(["a"]).shape == (1, 16)
