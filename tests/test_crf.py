@@ -128,6 +128,74 @@ def test_a_noisy_mask_of_a_coloured_disc_snaps_to_the_disc():
 
 
 def test_the_same_input_gives_the_same_masks_alone_and_in_a_crowd():
+    rng = np.random.default_rng(3)
+    masks = rng.random((5, *HW)) < 0.5
+    image = picture(20)
+    together = refine_masks(image, masks)
+    assert together.shape == masks.shape
+    assert together.dtype == bool
+    assert np.array_equal(together, refine_masks(image, masks))
+    assert np.array_equal(together, np.concatenate([refine_masks(image, mask[None]) for mask in masks]))
+
+
+def test_without_a_kernel_the_other_works_alone_and_without_both_nothing_moves():
+    mask = noisy(DISC, 0.2)[None]
+    assert np.array_equal(refine_masks(picture(2), mask, CrfSettings(smooth_weight=0))[0], DISC)
+    grey = np.full((*HW, 3), 128, np.uint8)
+    smooth = CrfSettings(bilateral_weight=0)
+    assert np.array_equal(refine_masks(picture(2), mask, smooth), refine_masks(grey, mask, smooth))
+    assert np.array_equal(refine_masks(grey, mask, CrfSettings(smooth_weight=0, bilateral_weight=0)), mask)
+
+
+def test_no_masks_in_no_masks_out():
+    assert refine_masks(picture(0), np.zeros((0, *HW), bool)).shape == (0, *HW)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"iterations": 0}, "at least one iteration"),
+        ({"bilateral_srgb": 0}, "above 0"),
+        ({"smooth_weight": -1}, "at least 0"),
+        ({"iterations": 2.5}, "whole number"),
+        ({"smooth_sxy": float("nan")}, "a number"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(options, said):
+    with pytest.raises(SettingsError, match=said):
+        CrfSettings(**options)
+
+
+@pytest.mark.parametrize(
+    ("image", "masks", "said"),
+    [
+        (np.zeros((4, 5), np.uint8), np.zeros((1, 4, 5), bool), "uint8"),
+        (np.zeros((4, 5, 3)), np.zeros((1, 4, 5), bool), "uint8"),
+        (np.zeros((4, 5, 3), np.uint8), np.zeros((1, 5, 4), bool), r"\(K, 4, 5\)"),
+        (np.zeros((4, 5, 3), np.uint8), np.zeros((1, 4, 5), np.uint8), "bool"),
+    ],
+)
+def test_images_and_masks_that_do_not_fit_are_refused(image, masks, said):
+    with pytest.raises(SettingsError, match=said):
+        refine_masks(image, masks)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        (np.zeros(5), "features"),
+        (np.zeros((0, 2)), "at least 1"),
+        (np.full((3, 2), np.nan), "finite"),
+        (np.eye(5) * 1e5, "wider"),
+    ],
+)
+def test_features_that_a_lattice_cannot_hold_are_refused(points, said):
+    with pytest.raises(SettingsError, match=said):
+        PermutohedralLattice(points)
+
+
+def test_soft_scores_of_two_classes_end_where_masks_do():
+    """With odds of e to 1, a mask's own, both are the same iteration, in two channels or in one."""
     mask = noisy(DISC, 0.2)
     inside = 1 / (1 + np.exp(-np.where(mask, 1, -1)))
     scores = np.stack([1 - inside, inside]).astype(np.float32)

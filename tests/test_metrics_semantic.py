@@ -35,9 +35,7 @@ def brute_force(found, truth):
     known = {place for place, number in np.ndenumerate(truth) if number != -1}
     ious = []
     for number in range(5):
-        ours, theirs = (
-            {place for place in known if where[place] == number} for where in (found, truth)
-        )
+        ours, theirs = ({place for place in known if where[place] == number} for where in (found, truth))
         if ours | theirs:
             ious.append(len(ours & theirs) / len(ours | theirs))
     return np.mean(ious) if ious else None

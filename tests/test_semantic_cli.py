@@ -67,7 +67,7 @@ def test_what_is_written_is_what_panoptic_reads_and_a_rerun_skips(data, clip):
     assert picture.mode == "P" and picture.getpalette()[: 3 * 256] == voc_palette().ravel().tolist()
     before = {path: path.read_bytes() for kind in ("classes", "scores") for path in (out / kind).rglob("*.*")}
     assert "2 skipped" in run(*command(data, clip)).output
-    assert "2 done" in run(*command(data, clip), "--force", "--steps", 4, "--max-pixels", 2000, "--crf").output
+    assert "2 done" in run(*command(data, clip), "--force", "--steps", 4, "--max-pixels", 2000, "--no-crf").output
     again = run(*command(data, clip), "--force").output
     assert "2 done" in again and {path: path.read_bytes() for path in before} == before
 
@@ -157,5 +157,7 @@ def test_semantics_that_do_not_go_together_are_refused(data, clip):
 
 
 def test_the_command_refines_as_the_library_does():
-    assert RefineSettings() == RefineSettings(steps=tag_options.STEPS, sharpness=tag_options.SHARPNESS)
+    assert RefineSettings() == RefineSettings(
+        steps=tag_options.STEPS, sharpness=tag_options.SHARPNESS, crf=tag_options.CRF
+    )
     assert TextSimilarity(None).px == tag_options.CLIP_SIZE

@@ -16,7 +16,7 @@ from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
 from tracedge.cli.panoptic_methods import SemanticOptions, from_semantics, named
 from tracedge.cli.semantic_options import CUT, Cut, NamesMapping
-from tracedge.cli.tag_options import Crf
+from tracedge.cli.tag_options import CRF, Crf
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
@@ -57,7 +57,7 @@ def panoptic(
         ),
     ] = None,
     mapping: NamesMapping = None,
-    crf: Crf = False,
+    crf: Crf = CRF,
     cut: Cut = CUT,
     true_edges: Annotated[
         bool, typer.Option("--true-edges", help="With --semantic: the truth's own edges beside ours.")

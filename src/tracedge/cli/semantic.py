@@ -48,7 +48,7 @@ def semantic(
     background: tag.Background = None,
     steps: tag.Steps = tag.STEPS,
     sharpness: tag.Sharpness = tag.SHARPNESS,
-    crf: tag.Crf = False,
+    crf: tag.Crf = tag.CRF,
     backbone: option.BackboneOrNone = None,
     size: option.Size = None,
     force: option.Force = False,
@@ -57,7 +57,7 @@ def semantic(
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
-    """The class of each pixel from tags alone, untrained: similarity of CLIP or SigLIP, refined by a diffusion model's attention.
+    """The class of each pixel from tags alone, untrained: CLIP's or SigLIP's similarity, refined by attention and a CRF.
 
     This is not DHR, the method behind the paper's panoptic figures; give `tracedge panoptic` DHR's masks where you have them. It
     was not measured with published weights of CLIP or SigLIP: none could be had (docs/experiments.md has what was measured).

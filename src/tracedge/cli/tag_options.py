@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tracedge.semantics.from_tags import FromTags
     from tracedge.semantics.refine import RefineSettings
 
-CLIP, CLIP_SIZE, STEPS, SHARPNESS = "clip-base16", 448, 4, 2.0
+CLIP, CLIP_SIZE, STEPS, SHARPNESS, CRF = "clip-base16", 448, 1, 2.0, True
 TAGS = "Classes from tags"  # of the help
 
 Clip = Annotated[

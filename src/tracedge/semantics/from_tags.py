@@ -5,7 +5,7 @@ having classes at all where there are only tags. With DHR's masks at hand, take 
 
 1. match     every token of the picture with a sentence of each tag, and of what a background is of (similarity.py)
 2. weigh     softmax over the tags and the background: what is not tagged has no score anywhere
-3. refine    by the self-attention of a diffusion model, and if asked by a CRF (refine.py)
+3. refine    by the self-attention of a diffusion model, and by a CRF (refine.py)
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ IMAGE_TEXT: dict[str, Model] = {
     "siglip-base16": Model("siglip", 224, _APACHE, ("google/siglip-base-patch16-224",)),
     "siglip-large16": Model("siglip", 256, _APACHE, ("google/siglip-large-patch16-256",)),
 }
-"""The names that `load_image_text` takes besides folders and hub ids. family: the model_type of the config; px: its image_size."""
+"""The names that `load_image_text` takes, besides folders and hub ids; family and px: model_type and image_size of the config."""
 
 
 def is_image_text(name: str) -> bool:
