@@ -113,7 +113,7 @@ def panoptic(
     settings: dict[str, object] = {"class_agnostic": class_agnostic, "missing_empty": missing_empty}
     settings["data"] = {str(truth): said}
     ways: dict[str, Predictor] = dict(found)
-    headline = PREDICTION
+    ours: str | None = None  # the row of our edges
     if semantic:
         if workers > 1:
             raise SettingsError("--semantic works in one process: leave --workers out.")
@@ -132,8 +132,8 @@ def panoptic(
         )
         load = partial(option.predictor, options, student=student, teacher=teacher)
         made = from_semantics(asked, labelled, options, load)
-        headline = headline if headline in found else made.headline
         ways |= made.ways
+        ours = made.headline
         settings["semantic"] = made.depends_on
     settings["predictions"] = {name: {"path": str(paths[name])} | each.provenance for name, each in found.items()}
     settings |= provenance()
@@ -155,13 +155,13 @@ def panoptic(
         )
         pictures: list[Illustration] = []
         if report is not None:
-            shown = next((row for row in rows if row.name == headline), rows[0])
+            shown = next((row for row in rows if row.name == ours), rows[0])
             pictures += panoptic_pictures(labelled, ways[shown.name], shown, journal)
         tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
         seconds = {"this run": perf_counter() - started}
         settings["data"] = journal.seen({str(truth): said})
         outputs.write(
-            panoptic_json(rows, settings, headline),
+            panoptic_json(rows, settings, PREDICTION if PREDICTION in ways else ours),
             tables,
             settings,
             seconds,

@@ -101,7 +101,7 @@ def image_scores(journal: Journal, row: PanopticRow) -> dict[str, float]:
 
 def panoptic_markdown(rows: Iterable[PanopticRow]) -> str:
     """The rows as a Markdown table, in per cent; what has nothing to score is a dash."""
-    groups = ("", " things", " stuff")  # and the mean IoU of the classes, segments or not
+    groups = ("", " things", " stuff")
     columns = [f"{name}{group}" for group in groups for name in ("PQ", "SQ", "RQ")]
     lines = [
         f"| data (images) | segments | {' | '.join(columns)} | mIoU | classes |",
