@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tracedge.crf import CrfSettings, refine_masks
+from tracedge.crf import CrfSettings, refine_masks, refine_scores
 from tracedge.errors import SettingsError
 from tracedge.permutohedral import PermutohedralLattice, embedded
 
@@ -192,3 +192,31 @@ def test_images_and_masks_that_do_not_fit_are_refused(image, masks, said):
 def test_features_that_a_lattice_cannot_hold_are_refused(points, said):
     with pytest.raises(SettingsError, match=said):
         PermutohedralLattice(points)
+
+
+def test_soft_scores_of_two_classes_end_where_masks_do():
+    """With odds of e to 1, a mask's own, both are the same iteration, in two channels or in one."""
+    mask = noisy(DISC, 0.2)
+    inside = 1 / (1 + np.exp(-np.where(mask, 1, -1)))
+    scores = np.stack([1 - inside, inside]).astype(np.float32)
+    settings = CrfSettings(iterations=5, bilateral_weight=2, smooth_weight=1)
+    found = refine_scores(picture(10), scores, settings)
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(found[1] > found[0], refine_masks(picture(10), mask[None], settings)[0])
+    assert ((found[1] > found[0]) == DISC).mean() > (mask == DISC).mean()
+
+
+def test_each_of_three_classes_takes_the_colour_that_most_of_it_has():
+    image = np.repeat(np.array([[[250, 0, 0]] * 6 + [[0, 250, 0]] * 6 + [[0, 0, 250]] * 6], np.uint8), 8, axis=0)
+    truth = np.repeat(np.arange(3), 6) * np.ones((8, 1), int)
+    scores = np.where(truth == np.arange(3)[:, None, None], 0.6, 0.2).astype(np.float32)
+    scores[:, 3:5, 2:4] = np.array([0.2, 0.2, 0.6], np.float32)[:, None, None]  # a wrong spot
+    assert (scores.argmax(0) != truth).sum() == 4
+    np.testing.assert_array_equal(refine_scores(image, scores, CrfSettings(iterations=3)).argmax(0), truth)
+
+
+def test_scores_that_do_not_fit_the_image_are_refused():
+    image = np.zeros((4, 5, 3), np.uint8)
+    for scores in (np.zeros((2, 5, 4), np.float32), np.zeros((2, 4, 5)), np.zeros((0, 4, 5), np.float32)):
+        with pytest.raises(SettingsError, match=r"expected scores as float32 \(K, 4, 5\)"):
+            refine_scores(image, scores)

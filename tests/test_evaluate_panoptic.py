@@ -53,7 +53,7 @@ def cells(result, name="prediction"):
 
 def test_the_truth_scores_one_and_the_report_says_all(truth, tmp_path):
     result = run("--truth", truth.parent, "--pred", truth, "--json", tmp_path / "out" / "report.json")
-    assert cells(result) == [100] * 9 + [3]
+    assert cells(result) == [100] * 10 + [3]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     for figures in (report, report["rows"][0]):
         assert [figures[f"{name}{group}"] for group in ("", "_things", "_stuff") for name in ("pq", "sq", "rq")] == [
@@ -76,7 +76,7 @@ def test_the_truth_scores_one_and_the_report_says_all(truth, tmp_path):
 def test_dogs_called_cats_cost_both_classes(truth, tmp_path):
     pred = file(tmp_path / "pred", renamed(SCENE, DOG, CAT), OTHER)
     found = cells(run("--truth", truth, "--pred", pred))
-    assert found == [55.6, 66.7, 55.6, 33.3, 50, 33.3, 100, 100, 100, 3]
+    assert found == [55.6, 66.7, 55.6, 33.3, 50, 33.3, 100, 100, 100, 50, 3]
     assert cells(run("--truth", truth, "--pred", pred, "--class-agnostic"))[3:6] == [100] * 3
 
 
@@ -119,7 +119,7 @@ def test_an_image_without_prediction_is_refused_unless_it_counts_as_void(truth, 
 def test_the_images_are_chosen_by_id_name_and_number(truth, tmp_path):
     (tmp_path / "ids.txt").write_text("2.jpg\n")
     one = run("--truth", truth, "--pred", truth, "--ids", tmp_path / "ids.txt")
-    assert cells(one)[9] == 1 and "(1) | prediction" in one.output
+    assert cells(one)[10] == 1 and "(1) | prediction" in one.output
     assert cells(run("--truth", truth, "--pred", truth, "--sample", 1, "--sample-seed", 3))
     error = run("--truth", truth, "--pred", truth, "--split", "val").exception
     assert isinstance(error, SettingsError) and "--split is for a data set's folder" in str(error)

@@ -15,7 +15,7 @@ import tiny_vision
 from tracedge.attention import record_attention
 from tracedge.backbones import MODELS, load_backbone
 from tracedge.backbones.protocol import AttentionSource, Backbone, VisionSource
-from tracedge.backbones.vision import VISION, is_vision, load_vision, vision_model_of
+from tracedge.backbones.vision import VISION, is_vision, load_vision, model_in
 from tracedge.backbones.vision.qwen import token_places
 from tracedge.backbones.vision.transformer import FAMILIES
 from tracedge.errors import BackboneError, RecordingError, SettingsError
@@ -213,7 +213,7 @@ def test_the_table_is_whole_and_knows_its_models_apart_from_diffusion_models(tin
         assert row.instead is None or not VISION[row.instead].gated
         assert is_vision(name)
         assert is_vision(row.hub_ids[0])
-        assert vision_model_of(row.hub_ids[0]) == row
+        assert model_in(VISION, row.hub_ids[0]) == row
     assert is_vision(tiny("dinov2"))
     assert not any(map(is_vision, (*MODELS, "someone/fine-tune", "no-such-name", tmp_path)))
     (tmp_path / "config.json").touch()

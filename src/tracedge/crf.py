@@ -20,6 +20,9 @@ from tracedge.settings import check_types
 Image = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 Values = NDArray[np.float32]  # (H, W)
+Scores = NDArray[np.float32]  # (K, H, W)
+
+_LEAST = np.float32(1e-6)  # a score of 0 can be outvoted
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,37 @@ def refine_masks(image: Image, masks: Masks, settings: CrfSettings | None = None
     return np.stack([_mean_field(mask, kernels, settings.iterations) for mask in masks])
 
 
+def refine_scores(image: Image, scores: Scores, settings: CrfSettings | None = None) -> Scores:
+    """Soft scores of K classes in one CRF of all of them: Q <- softmax(log scores + sum_m w_m K^_m Q), as in `refine_masks`.
+
+    Args:
+        image: uint8 (H, W, 3).
+        scores: float32 (K, H, W), not negative, each pixel's sum 1.
+
+    Returns:
+        float32 (K, H, W), each pixel's sum 1. A class whose score is 0 somewhere may have one there afterwards.
+
+    Raises:
+        SettingsError: other shapes or types.
+    """
+    settings = settings or CrfSettings()
+    _check_image(image)
+    if scores.dtype != np.float32 or scores.ndim != 3 or not len(scores) or scores.shape[1:] != image.shape[:2]:
+        raise SettingsError(
+            f"expected scores as float32 (K, {image.shape[0]}, {image.shape[1]}) like the image, got {scores.dtype} "
+            f"{scores.shape}."
+        )
+    kernels = _kernels(image, settings)
+    unary = np.log(np.maximum(scores, _LEAST))
+    likely = scores
+    for _ in range(settings.iterations):
+        odds = unary + np.stack([sum(kernel(one) for kernel in kernels) for one in likely])
+        odds -= odds.max(axis=0)
+        likely = np.exp(odds)
+        likely /= likely.sum(axis=0)
+    return likely.astype(np.float32)
+
+
 class _Kernel:
     """w K^ for one of the Gaussians: `filtered` is K up to a factor, which the normalisation cancels."""
 
@@ -134,11 +168,15 @@ def _mean_field(mask: NDArray[np.bool_], kernels: list[_Kernel], iterations: int
 
 
 def _check(image: Image, masks: Masks) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise SettingsError(
-            f"expected an image as uint8 (H, W, 3), got {image.dtype} {image.shape}: take it from load_image."
-        )
+    _check_image(image)
     if masks.dtype != bool or masks.ndim != 3 or masks.shape[1:] != image.shape[:2]:
         raise SettingsError(
             f"expected masks as bool (K, {image.shape[0]}, {image.shape[1]}) like the image, got {masks.dtype} {masks.shape}."
+        )
+
+
+def _check_image(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise SettingsError(
+            f"expected an image as uint8 (H, W, 3), got {image.dtype} {image.shape}: take it from load_image."
         )

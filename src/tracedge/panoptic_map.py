@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tracedge.errors import DataError
 from tracedge.maps import canonical_json
+from tracedge.semantic_map import UNKNOWN
 
 VOID = 0
 """The id of pixels that belong to no segment."""
@@ -147,6 +148,11 @@ class PanopticMap:
         at = order[np.minimum(np.searchsorted(known[order], pixels[starts]), len(known) - 1)]
         places = np.where(known[at] == pixels[starts], at + 1, 0).astype(np.int32)
         return np.repeat(places, np.diff(np.append(starts, pixels.size))).reshape(self.ids.shape)
+
+    def classes(self) -> NDArray[np.int32]:
+        """int32 (H, W): the category id of each pixel's segment, crowds by theirs too; `UNKNOWN` where void is."""
+        of_place = np.array([UNKNOWN, *(segment.category_id for segment in self.segments)], np.int32)
+        return of_place[self.places()]
 
     def _require_known(self, places: NDArray[np.int32]) -> None:
         known = [segment.id for segment in self.segments]

@@ -186,6 +186,13 @@ class EdgeTeacher:
         for timestep, attention, grid_hw in self._walk(view.latents, [view.noise]):
             yield timestep, attention[0], grid_hw
 
+    @torch.no_grad()
+    def look(self, image: ImageSource) -> Look:
+        """One image's map SA(X_t) at its emergence point, (1, N, N), rows sum to 1: what its edges are read from, before them."""
+        view = self._view(load_image(image))
+        _, attention, grid_hw = self._emerge(view.latents, [view.noise])
+        return Look(view.fit, attention, grid_hw)
+
     def _view(self, image: Image) -> _View:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
         fit = Fit(image.shape[:2], self.size, self.backbone.multiple_of)

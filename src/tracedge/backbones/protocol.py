@@ -54,6 +54,29 @@ class VisionSource(AttentionSource, Protocol):
         ...
 
 
+@runtime_checkable
+class TextImageSource(Protocol):
+    """A model that puts texts and the tokens of a picture into one space, D wide.
+
+    patch: pixels of a token's side. scale: by which it was trained to multiply cosines to log odds. settings: what identifies the
+    weights, as a `Backbone` has them.
+    """
+
+    patch: int
+    scale: float
+    device: torch.device
+    dtype: torch.dtype
+    settings: dict[str, object]
+
+    def texts(self, sentences: list[str]) -> Tensor:
+        """Unit vectors (P, D) of sentences."""
+        ...
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Unit vectors (B, N, D) of images (B, 3, H, W) in [0, 1], sides multiples of `patch`; row by row."""
+        ...
+
+
 class ForwardProcess(Protocol):
     """How clean latents become noise, step by step: `ddpm.DDPM`, or the module `flow`.
 

@@ -21,6 +21,7 @@ from tracedge.cli.refine import refine
 from tracedge.cli.reproduce import reproduce
 from tracedge.cli.scenes import scenes
 from tracedge.cli.segment import segment
+from tracedge.cli.semantic import semantic
 from tracedge.cli.teach import teach
 from tracedge.errors import TracedgeError
 
@@ -36,6 +37,7 @@ for verb in (
     edges,
     segment,
     refine,
+    semantic,
     panoptic,
     inspect,
     teach,

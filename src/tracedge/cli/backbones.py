@@ -9,11 +9,12 @@ import typer
 
 
 def backbones() -> None:
-    """List the models that can be used by name: diffusion models, and vision transformers to compare with (ABDiv alone)."""
+    """List the models that can be used by name: diffusion models; vision transformers (ABDiv alone); CLIP and SigLIP for tags."""
     from rich.console import Console
     from rich.table import Table
 
     from tracedge.backbones import MODELS
+    from tracedge.backbones.image_text import IMAGE_TEXT
     from tracedge.backbones.vision import VISION
     from tracedge.sam import SAM
 
@@ -21,6 +22,7 @@ def backbones() -> None:
     tables = {
         "diffusion models": MODELS,
         "vision transformers: ABDiv alone, to compare with": VISION,
+        "images and texts: classes of tags, for tracedge semantic --clip": IMAGE_TEXT,
         "Segment Anything: for segment --sam, and --proposals sam:NAME": SAM,
     }
     for title, models in tables.items():
@@ -41,11 +43,15 @@ def download(
     from rich.console import Console
 
     from tracedge.backbones import hub, vision
+    from tracedge.backbones.image_text import files as image_text_files
+    from tracedge.backbones.image_text import is_image_text
     from tracedge.backbones.vision import files as vision_files
     from tracedge.sam import SAM, is_sam
 
     if is_sam(name):
         files = vision_files.download(name, models=SAM, cache_dir=cache_dir)
+    elif is_image_text(name):
+        files = image_text_files.download(name, cache_dir=cache_dir)
     else:
         files = (vision_files if vision.is_vision(name) else hub).download(name, cache_dir=cache_dir)
     size = sum(path.stat().st_size for path in files)

@@ -14,8 +14,9 @@ from rich.progress import Progress
 from tracedge.cli import dataset_options as data
 from tracedge.cli import predictor_options as option
 from tracedge.cli.evaluation_options import PREDICTION, JsonFile, Limit, ReportFolder, provenance
-from tracedge.cli.panoptic_methods import OURS, from_semantics
-from tracedge.cli.semantic_options import CUT, ClassNames, Cut, NamesMapping
+from tracedge.cli.panoptic_methods import SemanticOptions, from_semantics, named
+from tracedge.cli.semantic_options import CUT, Cut, NamesMapping
+from tracedge.cli.tag_options import CRF, Crf
 from tracedge.errors import SettingsError
 from tracedge.images import MAX_PIXELS
 
@@ -41,13 +42,22 @@ def panoptic(
         ),
     ] = None,
     semantic: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Also score panoptic maps made of these classes, with and without edges: a folder of semantic maps, or truth."
+            help="Also score panoptic maps made of these classes, with and without edges: WHERE or NAME=WHERE, may be repeated. "
+            "WHERE: a folder of semantic maps (DHR's, or any), truth, or clip:MODEL, the truth's tags as `tracedge semantic` "
+            "makes classes of them."
         ),
     ] = None,
-    classes: ClassNames = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="JSON of what a folder's values are called, FILE or NAME=FILE of that --semantic: a list of names, or an object "
+            "with it as names. Default: the values are category ids themselves."
+        ),
+    ] = None,
     mapping: NamesMapping = None,
+    crf: Crf = CRF,
     cut: Cut = CUT,
     true_edges: Annotated[
         bool, typer.Option("--true-edges", help="With --semantic: the truth's own edges beside ours.")
@@ -90,8 +100,8 @@ def panoptic(
 
     # 1. Everything is looked at before anything is computed.
     outputs = Outputs(json_file, report)
-    paths = _named(pred or [])
-    if not paths and semantic is None:
+    paths = {name: Path(path) for name, path in named(pred or [], "--pred", PREDICTION).items()}
+    if not paths and not semantic:
         raise SettingsError("There is nothing to score: give --pred, or --semantic.")
     chosen = data.DatasetOptions(
         split=split, ids=ids, sample=sample, sample_seed=sample_seed, limit=limit, max_pixels=max_pixels
@@ -103,23 +113,27 @@ def panoptic(
     settings: dict[str, object] = {"class_agnostic": class_agnostic, "missing_empty": missing_empty}
     settings["data"] = {str(truth): said}
     ways: dict[str, Predictor] = dict(found)
-    if semantic is not None:
-        options = option.PredictorOptions(
-            backbone=backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
-        )
-        made = from_semantics(
-            semantic,
-            labelled,
-            partial(option.predictor, options, student=student, teacher=teacher),
-            classes=classes,
+    ours: str | None = None  # the row of our edges
+    if semantic:
+        if workers > 1:
+            raise SettingsError("--semantic works in one process: leave --workers out.")
+        asked = SemanticOptions(
+            semantic=semantic,
+            classes=classes or [],
             mapping=mapping,
             cut=cut,
             true_edges=true_edges,
             rivals=rivals,
-            workers=workers,
+            crf=crf,
             max_pixels=max_pixels,
         )
+        options = option.PredictorOptions(
+            backbone=backbone, size=size, zoom=zoom, device=device, local_files_only=local_files_only
+        )
+        load = partial(option.predictor, options, student=student, teacher=teacher)
+        made = from_semantics(asked, labelled, options, load)
         ways |= made.ways
+        ours = made.headline
         settings["semantic"] = made.depends_on
     settings["predictions"] = {name: {"path": str(paths[name])} | each.provenance for name, each in found.items()}
     settings |= provenance()
@@ -141,34 +155,19 @@ def panoptic(
         )
         pictures: list[Illustration] = []
         if report is not None:
-            shown = next((row for row in rows if row.name == OURS), rows[0])
+            shown = next((row for row in rows if row.name == ours), rows[0])
             pictures += panoptic_pictures(labelled, ways[shown.name], shown, journal)
         tables = f"{panoptic_markdown(rows)}\n## Classes\n\n{classes_markdown(rows)}"
         seconds = {"this run": perf_counter() - started}
         settings["data"] = journal.seen({str(truth): said})
         outputs.write(
-            panoptic_json(rows, settings, PREDICTION if PREDICTION in ways else OURS),
+            panoptic_json(rows, settings, PREDICTION if PREDICTION in ways else ours),
             tables,
             settings,
             seconds,
             pictures,
         )
     typer.echo(panoptic_markdown(rows))
-
-
-def _named(pred: list[str]) -> dict[str, Path]:
-    """NAME=PATH each, each name once; a path alone is the prediction."""
-    found: dict[str, Path] = {}
-    for each in pred:
-        name, equals, path = each.partition("=")
-        if not equals or "/" in name:  # a path may have a = of its own
-            name, path = PREDICTION, each
-        if not name or not path:
-            raise SettingsError(f"--pred takes PATH or NAME=PATH, got {each!r}.")
-        if name in found:
-            raise SettingsError(f"--pred gives {name!r} twice: name each by --pred NAME=PATH.")
-        found[name] = Path(path)
-    return found
 
 
 def _opened(path: Path, chosen: data.DatasetOptions) -> tuple[PanopticSet, dict[str, object]]:

@@ -8,6 +8,9 @@ from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tracedge.categories import Category
 from tracedge.errors import SettingsError
 from tracedge.evaluation.journal import Journal
@@ -15,19 +18,23 @@ from tracedge.evaluation.naming import naming
 from tracedge.evaluation.panoptic_sets import LabelledPanoptic, PanopticSet
 from tracedge.evaluation.processes import in_order
 from tracedge.metrics.panoptic import ClassCounts, PanopticCounts, PanopticFigures, PanopticScores, image_quality
+from tracedge.metrics.semantic import ClassPixels, SemanticFigures, count_pixels, semantic_scores
 from tracedge.panoptic_map import PanopticMap
 
 Predictor = Callable[[LabelledPanoptic], PanopticMap]
 """An image -> the map that is scored against its truth; `PanopticPredictions` is one."""
 
+Counts = tuple[PanopticCounts, dict[int, ClassPixels]]
+
 
 @dataclass(frozen=True)
 class PanopticRow:
-    """One predictor's line of the table; truth names the data set."""
+    """One predictor's line of the table; truth names the data set. semantic: the classes alone, whoever's the segments are."""
 
     name: str
     truth: str
     figures: PanopticFigures
+    semantic: SemanticFigures
 
 
 def evaluate_panoptic(
@@ -70,14 +77,17 @@ def evaluate_panoptic(
         jobs = (replace(sample, image=None) for sample in jobs)
     prepare = partial(_prepare, predictors, labelled.categories, agnostic)
     for name, known_by, counts in in_order(_scored, jobs, workers, prepare):
-        journal.put({predictor: _as_json(image) for predictor, image in counts.items()}, truth, name, of=known_by)
+        journal.put({predictor: _as_json(*both) for predictor, both in counts.items()}, truth, name, of=known_by)
         if on_image is not None:
             on_image()
     scores = {name: PanopticScores(labelled.categories, agnostic=agnostic) for name in predictors}
     for _, counts in journal.items(truth):
         for name, total in scores.items():
             total.add(_from_json(counts[name], agnostic))
-    return [PanopticRow(name, truth, found.compute()) for name, found in scores.items()]
+    semantic = {
+        name: semantic_scores(_pixels_from_json(counts[name]) for _, counts in journal.items(truth)) for name in scores
+    }
+    return [PanopticRow(name, truth, found.compute(), semantic[name]) for name, found in scores.items()]
 
 
 def image_scores(journal: Journal, row: PanopticRow) -> dict[str, float]:
@@ -93,12 +103,16 @@ def panoptic_markdown(rows: Iterable[PanopticRow]) -> str:
     """The rows as a Markdown table, in per cent; what has nothing to score is a dash."""
     groups = ("", " things", " stuff")
     columns = [f"{name}{group}" for group in groups for name in ("PQ", "SQ", "RQ")]
-    lines = [f"| data (images) | segments | {' | '.join(columns)} | classes |", "| --- | --- " + "| ---: " * 10 + "|"]
+    lines = [
+        f"| data (images) | segments | {' | '.join(columns)} | mIoU | classes |",
+        "| --- | --- " + "| ---: " * 11 + "|",
+    ]
     for row in rows:
         found = row.figures
         cells = [
             _cell(value) for group in (found.all, found.things, found.stuff) for value in (group.pq, group.sq, group.rq)
         ]
+        cells.append(_cell(row.semantic.miou))
         lines.append(f"| {row.truth} ({found.images}) | {row.name} | {' | '.join(cells)} | {found.all.classes} |")
     return "\n".join(lines) + "\n"
 
@@ -118,15 +132,19 @@ def classes_markdown(rows: Iterable[PanopticRow]) -> str:
 
 
 def panoptic_json(rows: Iterable[PanopticRow], provenance: Mapping[str, object], headline: str | None = None) -> str:
-    """The rows as JSON text, with per_class; the figures of the row named `headline` also stand on top."""
+    """The rows as JSON text, with per_class and miou; the figures of the row named `headline` also stand on top."""
     rows = list(rows)
     report: dict[str, object] = {
-        "rows": [{"name": row.name, "truth": row.truth, **row.figures.as_dict()} for row in rows],
+        "rows": [{"name": row.name, "truth": row.truth, **_figures(row)} for row in rows],
         "provenance": dict(provenance),
     }
     if headline is not None and (first := next((row for row in rows if row.name == headline), None)) is not None:
-        report |= first.figures.as_dict()
+        report |= _figures(first)
     return json.dumps(report, indent=2, sort_keys=True) + "\n"
+
+
+def _figures(row: PanopticRow) -> dict[str, object]:
+    return row.figures.as_dict() | {"miou": row.semantic.miou}
 
 
 @dataclass(frozen=True)
@@ -135,12 +153,21 @@ class _Scorer:
     categories: tuple[Category, ...]
     agnostic: bool
 
-    def __call__(self, sample: LabelledPanoptic) -> dict[str, PanopticCounts]:
+    def __call__(self, sample: LabelledPanoptic) -> dict[str, Counts]:
         counts = {}
+        true = self._classes(sample.truth)
         for name, predict in self.predictors.items():
-            scores = PanopticScores(self.categories, agnostic=self.agnostic)
-            counts[name] = scores.update(predict(sample), sample.truth)
+            scores, found = PanopticScores(self.categories, agnostic=self.agnostic), predict(sample)
+            counts[name] = scores.update(found, sample.truth), count_pixels(self._classes(found), true)
         return counts
+
+    def _classes(self, panoptic: PanopticMap) -> NDArray[np.int32]:
+        """(H, W) category ids; all things have one of their own where they are not told apart."""
+        classes = panoptic.classes()
+        if not self.agnostic:
+            return classes
+        things = [one.id for one in self.categories if one.isthing]
+        return np.where(np.isin(classes, things), 1 + max(one.id for one in self.categories), classes)
 
 
 _scorer: _Scorer | None = None  # of this process
@@ -151,19 +178,27 @@ def _prepare(predictors: Mapping[str, Predictor], categories: tuple[Category, ..
     _scorer = _Scorer(predictors, categories, agnostic)
 
 
-def _scored(sample: LabelledPanoptic) -> tuple[str, str, dict[str, PanopticCounts]]:
+def _scored(sample: LabelledPanoptic) -> tuple[str, str, dict[str, Counts]]:
     assert _scorer is not None
     with naming(sample.name, "scoring its segments"):
         return sample.name, sample.fingerprint, _scorer(sample)
 
 
-def _as_json(counts: PanopticCounts) -> dict[str, list[int]]:
-    """Category id -> matches, false alarms, misses, and the sum of IoUs times 2^53, whole numbers all."""
-    return {str(number): list(astuple(one)) for number, one in counts.classes.items()}
+def _as_json(counts: PanopticCounts, pixels: Mapping[int, ClassPixels]) -> dict[str, dict[str, list[int]]]:
+    """segments: category id -> matches, false alarms, misses, and the sum of IoUs times 2^53; pixels: hit, found, true."""
+    return {
+        "segments": {str(number): list(astuple(one)) for number, one in counts.classes.items()},
+        "pixels": {str(number): list(astuple(one)) for number, one in pixels.items()},
+    }
 
 
 def _from_json(plain: Mapping[str, Any], agnostic: bool) -> PanopticCounts:
-    return PanopticCounts({int(number): ClassCounts(*values) for number, values in plain.items()}, agnostic)
+    segments = plain["segments"].items()
+    return PanopticCounts({int(number): ClassCounts(*values) for number, values in segments}, agnostic)
+
+
+def _pixels_from_json(plain: Mapping[str, Any]) -> dict[int, ClassPixels]:
+    return {int(number): ClassPixels(*values) for number, values in plain["pixels"].items()}
 
 
 def _cell(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,12 @@ from tracedge.evaluation.panoptic_sets import LabelledPanoptic
 from tracedge.metrics.instance_boundaries import instance_boundaries
 from tracedge.panoptic import PanopticSettings, panoptic_map
 from tracedge.panoptic_map import PanopticMap
-from tracedge.semantic_map import UNKNOWN, SemanticMap
+from tracedge.semantic_map import SemanticMap
 from tracedge.semantics.from_files import SemanticFolder
+from tracedge.semantics.from_tags import FromTags
+from tracedge.semantics.tags import tags_of
 
+T = TypeVar("T")
 SemanticsOf = Callable[[LabelledPanoptic], SemanticMap]
 EdgesOfSample = Callable[[LabelledPanoptic], NDArray[np.float32]]
 
@@ -44,9 +48,7 @@ class FromSemantics:
 
 def true_semantics(sample: LabelledPanoptic) -> SemanticMap:
     """The class of each pixel as the truth has it, crowds by their class too; unknown where the truth is void."""
-    truth = sample.truth
-    of_place = np.array([UNKNOWN, *(segment.category_id for segment in truth.segments)], np.int32)
-    return SemanticMap(of_place[truth.places()])
+    return SemanticMap(sample.truth.classes())
 
 
 def true_edges(sample: LabelledPanoptic) -> NDArray[np.float32]:
@@ -65,6 +67,35 @@ class OfFiles:
 
 
 @dataclass(frozen=True)
+class OfTags:
+    """Classes made of the photo and of the tags that a person would give it: the classes of its truth, without where."""
+
+    made: FromTags
+
+    def __call__(self, sample: LabelledPanoptic) -> SemanticMap:
+        """The map of a sample.
+
+        Raises:
+            DataError: no photo is at hand.
+        """
+        image = _photo(sample, "match with tags")
+        return self.made(image, tags_of(sample.truth, self.made.categories)).semantic_map()
+
+
+class Remembered(Generic[T]):
+    """A function of a sample that is not computed again while the sample is the same: one photo, several rows."""
+
+    def __init__(self, of: Callable[[LabelledPanoptic], T]) -> None:
+        self._of = of
+        self._last: tuple[LabelledPanoptic, T] | None = None
+
+    def __call__(self, sample: LabelledPanoptic) -> T:
+        if self._last is None or self._last[0] is not sample:
+            self._last = sample, self._of(sample)
+        return self._last[1]
+
+
+@dataclass(frozen=True)
 class OfPhotos:
     """Edges that a predictor finds in a photo."""
 
@@ -76,6 +107,10 @@ class OfPhotos:
         Raises:
             DataError: no photo is at hand.
         """
-        if sample.image is None:
-            raise DataError(f"{sample.name} has no photo to find edges in.")
-        return self.edges(sample.image)
+        return self.edges(_photo(sample, "find edges in"))
+
+
+def _photo(sample: LabelledPanoptic, why: str) -> NDArray[np.uint8]:
+    if sample.image is None:
+        raise DataError(f"{sample.name} has no photo to {why}.")
+    return sample.image

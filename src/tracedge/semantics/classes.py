@@ -84,6 +84,28 @@ def read_class_names(path: Path) -> dict[int, str]:
     raise DataError(f"{path} names no classes: expected a list of names, the same under names, or value: name.")
 
 
+def read_categories(said: str) -> tuple[Category, ...]:
+    """The categories of a name of `TABLES`; or those that a file of `read_class_names` lists, by the values that it gives them.
+
+    A class of a file is stuff if COCO has stuff of that name, or if it is the background; else it is a thing.
+
+    Raises:
+        DataError: neither, a file that names no classes, or values beyond 254 (255 is unknown).
+    """
+    if said in TABLES:
+        return TABLES[said]
+    path = Path(said)
+    if not path.is_file():
+        raise DataError(
+            f"{said!r} is no list of classes: expected one of {', '.join(TABLES)}, or a JSON file of names."
+        )
+    names = read_class_names(path)
+    if max(names) >= VOID_VALUE:
+        raise DataError(f"{path} has the value {max(names)}, expected values up to {VOID_VALUE - 1}.")
+    stuff = {_bare(one.name) for one in COCO_PANOPTIC if not one.isthing} | {"background"}
+    return tuple(Category(value, name, _bare(name) not in stuff) for value, name in names.items())
+
+
 def read_mapping(path: Path) -> dict[str, str | int | None]:
     """A JSON object: name of a class -> name or id of a category, or null for none.
 

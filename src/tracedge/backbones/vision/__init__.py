@@ -63,26 +63,26 @@ def is_vision(name: str | Path) -> bool:
     """
     if str(name) in MODELS:
         return False
-    if _row(str(name)) is not None:
+    if _row(VISION, str(name)) is not None:
         return True
     folder = Path(name).expanduser()
     others = ("model_index.json", "mini.json")
     return (folder / "config.json").is_file() and not any((folder / other).is_file() for other in others)
 
 
-def vision_model_of(name: str, models: Mapping[str, Model] = VISION) -> Model:
-    """The row of a name or of its hub id in a table, or one made up for another hub id (its licence is then not known).
+def model_in(table: Mapping[str, Model], name: str) -> Model:
+    """The row of a name or of its hub id, or one made up for another hub id (its licence is then not known).
 
     Raises:
         SettingsError: neither a name nor of the form owner/model.
     """
-    row = _row(name, models)
+    row = _row(table, name)
     if row is not None:
         return row
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         return Model("by its config", 0, "unknown", (name,))
     raise SettingsError(
-        f"{name!r} is no vision model: give one of {', '.join(models)}, a folder, or a hub id such as owner/model."
+        f"{name!r} is no name of a model: give one of {', '.join(table)}, a folder, or a hub id such as owner/model."
     )
 
 
@@ -125,5 +125,5 @@ def load_vision(
     raise BackboneError(f"{files.source} is a model of the type {files.model_type!r}, expected one of {known}.")
 
 
-def _row(name: str, models: Mapping[str, Model] = VISION) -> Model | None:
-    return models.get(name) or next((row for row in models.values() if name in row.hub_ids), None)
+def _row(table: Mapping[str, Model], name: str) -> Model | None:
+    return table.get(name) or next((row for row in table.values() if name in row.hub_ids), None)

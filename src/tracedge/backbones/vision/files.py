@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tracedge.backbones import Model, hub
-from tracedge.backbones.vision import VISION, vision_model_of
+from tracedge.backbones.vision import VISION, model_in
 from tracedge.errors import BackboneError, SettingsError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -62,7 +62,7 @@ def vision_files(
         folder = folder.resolve()
         source, px, said = str(folder), 0, {"name": folder.name, "revision": None, "licence": "unknown"}
     else:
-        row = vision_model_of(str(name), models)
+        row = model_in(models, str(name))
         folder = _snapshot(str(name), row, local_files_only, cache_dir)
         source, px = row.hub_ids[0], row.px
         said = {"name": str(name), "revision": folder.name, "licence": row.licence}

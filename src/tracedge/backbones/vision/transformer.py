@@ -54,9 +54,9 @@ class VisionTransformer:
         self.pixels = pixels_of(files.processing, files.source, family.pixels)
         self.name, self.settings = files.name, files.settings | {"pixels": self.pixels.settings}
         self.network = network.eval().requires_grad_(False)
-        self.patch = self.multiple_of = _side(network.config, "patch_size", files)
+        self.patch = self.multiple_of = square_side(network.config, "patch_size", files)
         self.prefix = 1 + getattr(network.config, "num_register_tokens", 0)
-        self.px = files.px or _side(network.config, "image_size", files)
+        self.px = files.px or square_side(network.config, "image_size", files)
         self.device, self.dtype = network.device, network.dtype
         self.attention_blocks = tuple(family.blocks.format(i) for i in range(network.config.num_hidden_layers))
         self._family = family
@@ -95,7 +95,7 @@ def load_transformer(files: VisionFiles, where: Place) -> VisionTransformer:
     return VisionTransformer(network.to(where.device), family, files)
 
 
-def _side(config: Any, key: str, files: VisionFiles) -> int:
+def square_side(config: Any, key: str, files: VisionFiles) -> int:
     """The side of a square of the config: one number, or two that are equal."""
     value = getattr(config, key)
     sides = list(value) if isinstance(value, list | tuple) else [value]
