@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -41,12 +41,14 @@ def brute_force(found, truth):
     return np.mean(ious) if ious else None
 
 
+@settings(deadline=None)
 @given(MAPS)
 def test_it_is_the_mean_of_sets_of_pixels(maps):
     found, truth = maps
     assert semantic_scores([count_pixels(found, truth)]).miou == pytest.approx(brute_force(found, truth))
 
 
+@settings(deadline=None)
 @given(MAPS, MAPS)
 def test_images_add_up_in_any_order_as_if_they_were_one(first, second):
     counts = [count_pixels(*first), count_pixels(*second)]

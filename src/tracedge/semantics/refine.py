@@ -40,7 +40,7 @@ class RefineSettings:
     """steps: of the walk by the attention; 0: none. sharpness: see `walked`. crf: whether a dense CRF of all classes follows.
 
     All three were chosen on drawn scenes with the mini model (docs/experiments.md): at sharpness 1 its attention is nearly flat,
-    and mixes all classes within a few steps; without a CRF four steps are better than one.
+    and mixes all classes within a few steps. With that model no steps at all are as good or better.
     """
 
     steps: int = 1
