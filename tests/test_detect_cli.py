@@ -1,19 +1,22 @@
 """`tracedge detect`: from pseudo masks to a detector and its masks, killed and resumed; wrong use is a sentence first."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tiny_detection import TINY, labelled, panoptic_labelled
+from tiny_detection import KINDS, TINY, labelled, panoptic_labelled
 from tracedge.cli import app
 from tracedge.detector.labels import find_labels
+from tracedge.errors import TracedgeError
 from tracedge.export.coco_reader import read_coco
 from tracedge.export.panoptic_reader import read_panoptic
 
@@ -84,13 +87,20 @@ def test_panoptic_maps_from_the_command_line(tmp_path):
     maps = read_panoptic(tmp_path / "maps")
     assert len(maps) == 4 and {one.id for one in maps.categories} == {3, 7}
     for number in maps.images:
-        maps.read(number, (64, 64))
+        found = maps.read(number, (64, 64)).segments
+        assert found and all(segment.score is not None for segment in found)
     found = run(
         "detect", "relabel", folder, *words, "--detector", tmp_path / "run" / "detector", "-o", tmp_path / "second"
     )
     assert found.exit_code == 0, found.output
     second, first = (find_labels(path, [folder / "images"]) for path in (tmp_path / "second", folder))
     assert second.categories == first.categories
+    others = panoptic_labelled(tmp_path / "others", categories=(replace(KINDS[0], id=7), replace(KINDS[1], id=3)))
+    words[1] = others / "images"
+    found = run(
+        "detect", "relabel", others, *words, "--detector", tmp_path / "run" / "detector", "-o", tmp_path / "third"
+    )
+    assert "with its own" in str(found.exception) and not (tmp_path / "third").exists()
     # A detector of two steps is sure of nothing: the labels are the pseudo masks.
     np.testing.assert_array_equal(second[0].masks.sum(axis=0), first[0].masks.sum(axis=0))
 
@@ -118,6 +128,30 @@ def test_wrong_use_is_a_sentence(folder, trained, tmp_path):
         "detect", "relabel", folder, *photos, *out, "--detector", trained, "--alike", "2"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_cut_off_are_a_sentence(trained, folder, tmp_path):
+    shutil.copytree(trained, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    found = run("detect", "predict", folder / "images", "-o", tmp_path / "out", "--detector", tmp_path / "cut")
+    assert isinstance(found.exception, TracedgeError) and "cannot be loaded" in str(found.exception)
+
+
+@pytest.mark.parametrize("kind", ["small", "swin"])
+def test_two_processes_train_one_detector(kind, folder, tmp_path):
+    """A Swin's last norm reaches no loss, which accelerate's processes must be told."""
+    from test_detector_training import saved_backbone
+
+    backbone = "small" if kind == "small" else str(saved_backbone(kind, tmp_path / "swin"))
+    config = written(tmp_path / "config.toml", steps=3, batch=1, backbone=backbone)
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "tracedge"]
+    command += ["detect", "train", folder, "--images", folder / "images", "-o", tmp_path / "run", "--config", config]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, command), "--device", "cpu"], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the detector is in") == 1
+    assert (tmp_path / "run" / "detector" / "model.safetensors").exists()
 
 
 def labelled_as_vit(tmp_path):

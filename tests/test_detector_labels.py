@@ -9,6 +9,8 @@ import pytest
 from tiny_detection import KINDS, labelled, panoptic_labelled, squares
 from tracedge.detector.labels import OBJECT, find_labels
 from tracedge.errors import DataError, SettingsError
+from tracedge.export.coco import write_coco
+from tracedge.instances import Instances
 
 
 def test_what_segment_wrote_is_read_with_its_scores(tmp_path):
@@ -71,3 +73,21 @@ def test_a_photo_of_another_size_than_its_masks_is_a_sentence(tmp_path):
     squares(tmp_path / "large", side=96)
     with pytest.raises(DataError, match=r"64 x 64.*96 x 96"):
         _ = find_labels(tmp_path, [tmp_path / "large" / "images"])[0]
+
+
+def test_labels_know_which_photos_they_are_of(tmp_path):
+    labelled(tmp_path)
+    before = find_labels(tmp_path, [tmp_path / "images"]).provenance
+    assert find_labels(tmp_path, [tmp_path / "images"]).provenance == before
+    (tmp_path / "images" / "0.png").write_bytes((tmp_path / "images" / "0.png").read_bytes() + b" ")
+    assert find_labels(tmp_path, [tmp_path / "images"]).provenance != before
+    (tmp_path / "images" / "1.png").unlink()
+    assert find_labels(tmp_path, [tmp_path / "images"]).provenance["photos"].startswith("3, ")
+
+
+def test_labels_without_a_mask_are_refused(tmp_path):
+    squares(tmp_path)
+    empty = [(number, f"{number}.png", Instances.empty((64, 64))) for number in range(4)]
+    write_coco(tmp_path / "instances.json", empty[1:])
+    with pytest.raises(DataError, match="none of the 3 photos has a mask"):
+        find_labels(tmp_path, [tmp_path / "images"]).require_masks()

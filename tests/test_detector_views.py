@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiny_detection import KINDS, labelled, panoptic_labelled
 from tracedge.detector.config import DetectorConfig
-from tracedge.detector.labels import LabelledPhoto
+from tracedge.detector.labels import LabelledPhoto, find_labels
 from tracedge.detector.views import VISIBLE, View, Views, flipped, jittered, pasted, stacked
+from tracedge.errors import ImageError
 
 SCALES = st.floats(0.2, 2.0)
 PLACES = st.tuples(st.floats(0, 0.999), st.floats(0, 0.999))
@@ -91,6 +93,30 @@ def test_what_is_almost_wholly_under_something_pasted_is_no_mask_any_more():
     assert VISIBLE * square.sum() > 80 and sorted(map(tuple, set(map(tuple, found)))) == [(3,), (5,)]
 
 
+def test_of_another_picture_things_are_pasted_and_no_stuff(tmp_path):
+    folder = panoptic_labelled(tmp_path)
+    config = DetectorConfig(px=64, batch=8, copy_paste=1.0, steps=4, scale_low=1.0, scale_high=1.0)
+    seen = [
+        view.classes.tolist()
+        for forward in Views(find_labels(folder, [folder / "images"]), config)[0]
+        for view in forward
+    ]
+    assert all(classes.count(1) == 1 for classes in seen) and max(classes.count(0) for classes in seen) > 2
+
+
+def test_a_broken_photo_is_told_and_another_one_seen(tmp_path):
+    labels = find_labels(labelled(tmp_path), [tmp_path / "images"])
+    path = tmp_path / "images" / "1.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(UserWarning, match=r"left out: 1\.png"):
+        views = Views(labels, DetectorConfig(px=64, batch=32, steps=2, scale_low=1.0, scale_high=1.0))[0][0]
+    assert len(views) == 32
+    for path in (tmp_path / "images").iterdir():
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ImageError):
+        _ = Views(labels, DetectorConfig(px=64, steps=2))[0]
+
+
 def test_padding_is_the_mean_after_standardising():
     view = jittered(photo_of(np.ones((32, 64), bool)), 64, 1.0, np.zeros(2))
     batch = stacked([view, view], (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
@@ -100,6 +126,8 @@ def test_padding_is_the_mean_after_standardising():
 
 class Counted(list):
     """Stands for `Labels`."""
+
+    categories = (KINDS[0],) * 3
 
 
 CONFIG = DetectorConfig(px=64, batch=3, accumulate=2, copy_paste=0.5, steps=5, scale_low=0.5)

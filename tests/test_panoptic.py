@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_edt
 
 from tracedge.categories import COCO_PANOPTIC, VOC_PANOPTIC
 from tracedge.datasets.scenes import SCENE_CATEGORIES, draw_scenes
 from tracedge.errors import DataError, SettingsError
 from tracedge.metrics.instance_boundaries import instance_boundaries
 from tracedge.metrics.panoptic import PanopticScores
-from tracedge.panoptic import PanopticSettings, panoptic_map
+from tracedge.panoptic import PanopticSettings, gathered, panoptic_map
 from tracedge.semantic_map import SemanticMap
 
 PERSON, CAT, SKY = 1, 17, 187
@@ -83,6 +84,7 @@ def test_true_classes_and_true_edges_give_back_scenes_whose_objects_are_in_one_p
 
 
 @given(st.integers(0, 10_000))
+@settings(deadline=None)
 def test_every_known_pixel_has_a_segment_of_its_class(seed):
     rng = np.random.default_rng(seed)
     classes = rng.choice([-1, PERSON, CAT, SKY], (6, 8)).repeat(5, 0).repeat(5, 1)
@@ -108,3 +110,49 @@ def test_scores_of_classes_become_the_best_one_and_unknown_where_none_is():
     scores[:, 0] = [[0.9, 0.4, 0.01], [0.1, 0.4, 0.02]]
     found = SemanticMap.from_scores(scores, np.array([CAT, SKY]), least=0.05)
     assert found.classes.tolist() == [[CAT, CAT, -1]]
+
+
+def joined_by_brute_force(pieces, joins):
+    """The smallest first, each to the nearest of all that have joined no other, if it is small beside it."""
+    found = pieces.copy()
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    largest = sizes.argmax()
+    large = [number for number in np.unique(pieces) if number]
+    for number in sorted(set(large) - {largest}, key=lambda each: (sizes[each], each)):
+        if sizes[number] >= joins * sizes[largest]:
+            break
+        away, where = distance_transform_edt(
+            ~np.isin(found, [one for one in large if one != number]), return_indices=True
+        )
+        row, column = np.unravel_index(np.where(found == number, away, np.inf).argmin(), found.shape)
+        nearest = found[tuple(where[:, row, column])]
+        if sizes[number] < joins * sizes[nearest]:
+            found[found == number] = nearest
+            large.remove(number)
+    return found
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+@settings(deadline=None)
+def test_small_pieces_join_as_by_brute_force(seed, joins):
+    rng = np.random.default_rng(seed)
+    pieces = np.zeros((60, 70), np.int64)
+    for number in range(1, int(rng.integers(2, 9))):
+        row, column, height, width = (int(rng.integers(0, limit)) for limit in (50, 60, 20, 20))
+        pieces[row : row + height + 1, column : column + width + 1] = number
+    ours = gathered(pieces, PanopticSettings(min_area=0, joins=joins))
+    np.testing.assert_array_equal(ours, joined_by_brute_force(pieces, joins))
+
+
+def test_crumbs_however_many_join_the_nearest_piece_that_is_none():
+    pieces = np.zeros((200, 300), np.int64)
+    pieces[20:60, 20:60], pieces[120:180, 200:280] = 1, 2
+    crumbs = [(row, column) for row in range(0, 200, 5) for column in range(0, 300, 5) if not pieces[row, column]]
+    for number, at in enumerate(crumbs, start=3):
+        pieces[at] = number
+    found = gathered(pieces, PanopticSettings())
+    assert set(np.unique(found)) == {0, 1, 2}
+    away = [distance_transform_edt(pieces != number) for number in (1, 2)]
+    for at in crumbs:
+        assert away[found[at] - 1][at] == min(each[at] for each in away)

@@ -107,6 +107,9 @@ def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path):
     np.savez(tmp_path / "f.npz", scores=np.zeros(3))
     np.savez(tmp_path / "g.npz", keys=np.array([{}], object), masks=np.zeros((1, 1, 2)))
     (tmp_path / "h.npz").write_bytes(b"PK\x03\x04 torn")
+    with (tmp_path / "i.npz").open("wb") as stream:
+        np.save(stream, np.zeros(3))
+    np.savez(tmp_path / "j.npz", keys=np.array([1]), masks=np.full((1, 1, 2), "a"))
     found = find_semantics(tmp_path, dhr_classes())
     for stem, sentence in {
         "a": r"a\.png has the value 9, which is none of its 4 classes",
@@ -117,6 +120,8 @@ def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path):
         "f": r"f\.npz has scores, expected keys and masks",
         "g": r"g\.npz cannot be read as scores",
         "h": r"h\.npz cannot be read as scores",
+        "i": r"i\.npz has no named arrays, expected keys and masks",
+        "j": r"j\.npz has masks of <U1, expected scores as numbers",
         "z": r"has no map of 1 images, of z for one",
     }.items():
         with pytest.raises(DataError, match=sentence):

@@ -108,3 +108,11 @@ def test_classes_are_asked_for_as_one_says_them():
 
 def test_a_phrase_of_the_background_that_is_tagged_is_none():
     assert set(BACKGROUND) - set(background_phrases(["brick wall", "sky"])) == {"wall", "sky"}
+
+
+def test_a_list_longer_than_a_name_of_a_file_may_be_is_a_list():
+    found = read_tags(",".join(category.name for category in COCO_PANOPTIC), COCO_PANOPTIC)
+    assert len(found.of("any")) == len(COCO_PANOPTIC)
+    for nothing in ("", " , "):
+        with pytest.raises(DataError, match="is no tags"):
+            read_tags(nothing, COCO_PANOPTIC)

@@ -58,13 +58,14 @@ def labelled(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def panoptic_labelled(folder: Path, count: int = 4) -> Path:
+def panoptic_labelled(folder: Path, count: int = 4, categories: tuple[Category, ...] = KINDS) -> Path:
     """folder/images, folder/panoptic.json and folder/panoptic, as `tracedge panoptic` writes them."""
     maps = []
     for number, one in enumerate(squares(folder, count)):
         ids = np.full(one.shape, 3, np.int32)
         ids[one.masks[0]], ids[one.masks[1]] = 1, 2
-        segments = (Segment(1, 3, True), Segment(2, 3, True), Segment(3, 7, False))
+        thing, stuff = (category.id for category in categories)
+        segments = (Segment(1, thing, True), Segment(2, thing, True), Segment(3, stuff, False))
         maps.append((number + 1, f"{number}.png", PanopticMap(ids, segments)))
-    write_panoptic(folder / "panoptic.json", maps, KINDS, {})
+    write_panoptic(folder / "panoptic.json", maps, categories, {})
     return folder

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter, minimum_filter
+from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter, minimum_filter, minimum_position
 from scipy.ndimage import label as components
 
 from tracedge.categories import Category, by_id
@@ -158,27 +158,63 @@ def _outlined(pieces: NDArray[np.int64], on_edge: NDArray[np.bool_], of_things: 
 
 def gathered(pieces: NDArray[np.int64], settings: PanopticSettings) -> NDArray[np.int64]:
     """Pieces (H, W) of one class, 0 elsewhere, in which those that are too small belong to the nearest one that is not."""
-    areas = np.bincount(pieces.ravel())
+    found = _without_crumbs(pieces, settings.min_area)
+    areas = np.bincount(found.ravel())
     areas[0] = 0
     largest, sizes = int(areas.argmax()), areas.tolist()
-    present = [int(number) for number in np.flatnonzero(areas)]
-    large = [number for number in present if sizes[number] >= settings.min_area or number == largest]
-    found = pieces
-    for number in sorted(set(present) - {largest}, key=lambda each: (sizes[each], each)):
-        if sizes[number] >= max(settings.min_area, settings.joins * sizes[largest]):
+    boxes = dict(enumerate(find_objects(found), start=1))
+    alone = areas > 0  # has joined no other
+    for number in sorted(set(np.flatnonzero(areas).tolist()) - {largest}, key=lambda each: (sizes[each], each)):
+        if sizes[number] >= settings.joins * sizes[largest]:
             break  # none from here on is small beside any other
-        nearest = _nearest(found, number, [each for each in large if each != number])
-        if sizes[number] < max(settings.min_area, settings.joins * sizes[nearest]):
-            found = np.where(found == number, nearest, found)
-            large = [each for each in large if each != number]
+        alone[number] = False
+        nearest = _nearest(found, number, boxes[number], alone)
+        if sizes[number] < settings.joins * sizes[nearest]:
+            here = found[boxes[number]]
+            here[here == number] = nearest
+            boxes[nearest] = tuple(map(_spanned, boxes[number], boxes[nearest]))
+        else:
+            alone[number] = True
     return found
 
 
-def _nearest(pieces: NDArray[np.int64], number: int, others: list[int]) -> int:
-    """That of the others which comes nearest to a piece."""
-    away, where = distance_transform_edt(~np.isin(pieces, others), return_indices=True)
-    row, column = np.unravel_index(np.where(pieces == number, away, np.inf).argmin(), pieces.shape)
-    return int(pieces[tuple(where[:, row, column])])
+def _without_crumbs(pieces: NDArray[np.int64], min_area: int) -> NDArray[np.int64]:
+    """A copy, in which all pieces of fewer pixels, of which there may be thousands, belong to the nearest one of more."""
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    large = areas >= max(min_area, 1)
+    large[areas.argmax()] = areas.any()
+    crumbs = (areas > 0) & ~large
+    if not crumbs.any():
+        return pieces.copy()
+    away, where = distance_transform_edt(~large[pieces], return_indices=True)
+    numbers = np.flatnonzero(crumbs)
+    spots = np.array(minimum_position(away, pieces, numbers), np.int64).reshape(len(numbers), 2)
+    of_piece = np.arange(len(areas))
+    of_piece[numbers] = pieces[tuple(where[:, spots[:, 0], spots[:, 1]])]
+    return of_piece[pieces]
+
+
+def _nearest(pieces: NDArray[np.int64], number: int, box: tuple[slice, slice], others: NDArray[np.bool_]) -> int:
+    """That of the others (bool, by number) which comes nearest to a piece that lies in a box; there is one."""
+    margin = 16
+    while True:
+        around = tuple(
+            slice(max(side.start - margin, 0), min(side.stop + margin, length))
+            for side, length in zip(box, pieces.shape, strict=True)
+        )
+        here = pieces[around]
+        other = others[here]
+        if other.any():
+            away, where = distance_transform_edt(~other, return_indices=True)
+            row, column = np.unravel_index(np.where(here == number, away, np.inf).argmin(), here.shape)
+            if away[row, column] <= margin or here.shape == pieces.shape:  # nothing outside is nearer
+                return int(here[tuple(where[:, row, column])])
+        margin *= 4
+
+
+def _spanned(one: slice, other: slice) -> slice:
+    return slice(min(one.start, other.start), max(one.stop, other.stop))
 
 
 def _components(classes: NDArray[np.int32]) -> NDArray[np.int64]:

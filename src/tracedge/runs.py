@@ -287,7 +287,9 @@ class FolderRun:
         if not isinstance(there, dict):
             return ""
         names = sorted(key for key in there.keys() | self.settings.keys() if there.get(key) != self.settings.get(key))
-        listed = [f"{name}: {there.get(name)} there, {self.settings.get(name)} now" for name in names[:3]]
+        listed = [
+            f"{name}: {_short(there.get(name))} there, {_short(self.settings.get(name))} now" for name in names[:3]
+        ]
         return f" ({'; '.join(listed)})" if listed else ""
 
     def _refuse_overwriting(self, jobs: Sequence[Job]) -> None:
@@ -332,6 +334,12 @@ class _Tally:
             self.failed.append((str(job.source), error or ""))
         if self.on_progress is not None:
             self.on_progress(job, status, error)
+
+
+def _short(setting: object) -> str:
+    """What is said of a setting in a sentence."""
+    text = str(setting)
+    return text if len(text) <= 120 else f"{text[:100]} ... ({len(text)} characters)"
 
 
 def _is_suffix(output: str) -> bool:

@@ -76,8 +76,10 @@ class SemanticMap:
         Raises:
             DataError: scores that are not finite or not (K, H, W), or another number of categories.
         """
-        if scores.ndim != 3 or not len(scores) or scores.dtype.kind != "f" or not np.isfinite(scores).all():
-            raise DataError(f"scores of classes are finite floats (K, H, W), got {scores.dtype} {scores.shape}.")
+        if scores.ndim != 3 or not len(scores) or scores.dtype.kind != "f":
+            raise DataError(f"scores of classes are floats (K, H, W), got {scores.dtype} {scores.shape}.")
+        if not np.isfinite(scores).all():
+            raise DataError("scores of classes are finite, got some that are not (nan or infinite).")
         if len(categories) != len(scores):
             raise DataError(f"there are scores of {len(scores)} classes and {len(categories)} categories.")
         best = np.asarray(categories)[scores.argmax(axis=0)]

@@ -48,6 +48,7 @@ def relabel(
     """
     # 1. Check everything that can be checked before a model is loaded.
     from tracedge.detector.detector import Detector
+    from tracedge.detector.files import read_card, refuse_other_classes
     from tracedge.detector.inference import DetectSettings
     from tracedge.detector.labels import find_labels
     from tracedge.detector.relabelling import relabelled, relabelled_panoptic
@@ -61,11 +62,11 @@ def relabel(
     written = InstanceFiles(output, [], overlapping=True)
     jobs = {job.source: job for job in labels.photos}
 
+    refuse_other_classes(read_card(detector, local_files_only=local_files_only), labels)
+
     # 2. The model; what the new masks depend on is what the run depends on.
     model = Detector.from_pretrained(detector, settings=settings, device=device, local_files_only=local_files_only)
     provenance = model.provenance | {"pseudo": labels.provenance, "alike": alike}
-    if labels.panoptic:
-        model.refuse_without_stuff()
 
     # 3. Run, and say what became of it.
     def load(path: Path) -> _Photo:

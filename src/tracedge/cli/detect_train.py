@@ -52,7 +52,7 @@ def train(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tracedge.detector.config import DetectorConfig
-    from tracedge.detector.files import read_card
+    from tracedge.detector.files import read_card, refuse_other_classes
     from tracedge.detector.labels import find_labels
     from tracedge.detector.network import SMALL, backbone_of
     from tracedge.errors import SettingsError
@@ -71,7 +71,7 @@ def train(
     from tracedge.detector import training
 
     if start is not None:
-        training.refuse_other_classes(read_card(start, local_files_only=local_files_only), labels)
+        refuse_other_classes(read_card(start, local_files_only=local_files_only), labels)
 
     # 2. Train.
     rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is

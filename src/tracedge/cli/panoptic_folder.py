@@ -54,7 +54,7 @@ def _write(found: PanopticMap, paths: Mapping[str, Path]) -> dict[str, object]:
     from tracedge.export.panoptic import write_panoptic_png
 
     write_panoptic_png(paths[PNG], found)
-    return {"segments": [[one.id, one.category_id, one.isthing] for one in found.segments]}
+    return {"segments": [[one.id, one.category_id, one.isthing, one.score] for one in found.segments]}
 
 
 def _gather(run: FolderRun, categories: Sequence[Category], provenance: Mapping[str, object]) -> None:

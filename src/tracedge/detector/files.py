@@ -18,6 +18,7 @@ from tracedge.backbones.vision.files import VisionFiles, vision_files
 from tracedge.backbones.vision.pixels import Pixels
 from tracedge.backbones.vision.weights import without_notes
 from tracedge.categories import COCO_PANOPTIC, Category
+from tracedge.detector.labels import Labels
 from tracedge.detector.network import MODEL_TYPE, Mask2Former, open_mask2former
 from tracedge.errors import CheckpointError, DataError
 from tracedge.semantics.classes import classes_of
@@ -81,6 +82,19 @@ def read_detector(name: str | Path, *, local_files_only: bool = False) -> tuple[
 def read_card(name: str | Path, *, local_files_only: bool = False) -> DetectorCard:
     """The card alone; raises as `read_detector` does."""
     return _card(_files(name, local_files_only))
+
+
+def refuse_other_classes(card: DetectorCard, labels: Labels) -> None:
+    """A detector goes on with its own classes, and with its own kind of masks.
+
+    Raises:
+        CheckpointError: the labels have others.
+    """
+    if card.categories != labels.categories or card.panoptic != labels.panoptic:
+        raise CheckpointError(
+            f"the detector knows {len(card.categories)} classes, the labels have {len(labels.categories)} or others: a detector "
+            "goes on with its own."
+        )
 
 
 def _files(name: str | Path, local_files_only: bool) -> VisionFiles:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracedge.categories import Category
-from tracedge.errors import DataError, SettingsError
+from tracedge.errors import DataError, ImageError, SettingsError
 from tracedge.export.json_lists import lists_of, read_json_text
 from tracedge.export.panoptic_reader import read_panoptic
 from tracedge.images import MAX_PIXELS, load_image
@@ -71,6 +72,20 @@ class Labels:
         places = {category.id: place for place, category in enumerate(self.categories)}
         return LabelledPhoto(image, masks, np.array([places[one.category_id] for one in segments], np.int64))
 
+    def require_masks(self) -> None:
+        """Make sure that there is something to learn: photos are looked at up to the first that has a mask.
+
+        Raises:
+            DataError: none has.
+        """
+        for number in range(len(self)):
+            try:
+                if len(self[number].masks):
+                    return
+            except (DataError, ImageError):
+                continue  # told when it is drawn
+        raise DataError(f"none of the {len(self)} photos has a mask: there is nothing to learn from.")
+
     def read(self, photo: Job, image_hw: tuple[int, int]) -> Instances | PanopticMap:
         """The pseudo masks of one of the photos, of the size that it has: a `PanopticMap` where the labels are panoptic.
 
@@ -115,7 +130,13 @@ def find_labels(
         found = _panoptic_labels(path, jobs, max_pixels)
     if not found.photos:
         raise DataError(f"{pseudo} has masks of none of the {len(jobs)} photos, such as {jobs[0].file}.")
-    return found
+    return replace(found, provenance=found.provenance | {"photos": _photos(found.photos)})
+
+
+def _photos(jobs: Sequence[Job]) -> str:
+    """Which photos these are, by their names and sizes in bytes: a training's content would take too long to read beforehand."""
+    listed = "\n".join(f"{job.file}:{job.source.stat().st_size}" for job in jobs)
+    return f"{len(jobs)}, {hashlib.sha256(listed.encode()).hexdigest()[:16]}"
 
 
 def _panoptic_json(path: Path) -> Path | None:

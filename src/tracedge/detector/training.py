@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 from torch.utils.data import DataLoader
 
 from tracedge.checkpoints import cut_log
 from tracedge.detector.config import DetectorConfig
-from tracedge.detector.files import DetectorCard, read_detector, write_detector
+from tracedge.detector.files import DetectorCard, read_detector, refuse_other_classes, write_detector
 from tracedge.detector.labels import Labels
 from tracedge.detector.network import Mask2Former, freeze_statistics, untrained
 from tracedge.detector.views import View, Views, stacked
-from tracedge.errors import CheckpointError, TrainingError
+from tracedge.errors import TrainingError
 from tracedge.training_state import TrainingState
 
 LOG, DETECTOR = "train.jsonl", "detector"
@@ -71,20 +71,28 @@ def train_detector(
     Raises:
         CheckpointError: output holds a run with another config, or start is no detector of these classes.
         TrainingError: the loss is not finite; the last checkpoint stays.
+        DataError: the labels have no mask at all, or photo after photo is broken (a single one is told by a warning, and others
+            take its place).
     """
     # 1. The network, and what is averaged of it.
+    labels.require_masks()
     model, first = _first_network(labels, config, start, local_files_only)
-    origin = {"labels": labels.provenance | {"photos": len(labels)}, "start": first}
+    origin: dict[str, Any] = {"labels": labels.provenance, "start": first}
     network: nn.Module = model.network.train()
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     accelerator = accelerator or Accelerator(
-        cpu=device == "cpu", mixed_precision=config.precision, gradient_accumulation_steps=config.accumulate
+        cpu=device == "cpu",
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulate,
+        # Of a Swin, the last norm reaches no loss: its stages have norms of their own.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     network.to(accelerator.device)
     optimiser = torch.optim.AdamW(_groups(model, config))
     rates = [group["lr"] for group in optimiser.param_groups]
     output.mkdir(parents=True, exist_ok=True)
-    described = json.dumps({"config": asdict(config), **origin}, sort_keys=True)
+    processes = accelerator.num_processes  # what is drawn depends on it
+    described = json.dumps({"config": asdict(config), **origin, "processes": processes}, sort_keys=True)
     state = TrainingState(output, weights, network, optimiser, ema=config.ema, config=config, described=described)
     resumed = step = state.resume()
     if accelerator.is_main_process:
@@ -159,19 +167,6 @@ def _first_network(
     refuse_other_classes(card, labels)
     freeze_statistics(model.backbone)
     return model, model.settings
-
-
-def refuse_other_classes(card: DetectorCard, labels: Labels) -> None:
-    """A detector goes on with its own classes.
-
-    Raises:
-        CheckpointError: the labels have others.
-    """
-    if card.categories != labels.categories:
-        raise CheckpointError(
-            f"the detector knows {len(card.categories)} classes, the labels have {len(labels.categories)} or others: a detector "
-            "goes on with its own."
-        )
 
 
 def _groups(model: Mask2Former, config: DetectorConfig) -> list[dict[str, Any]]:

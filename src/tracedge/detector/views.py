@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from tracedge.categories import Category
 from tracedge.detector.config import DetectorConfig
 from tracedge.detector.labels import LabelledPhoto, Labels
+from tracedge.errors import DataError, ImageError
 from tracedge.instances import Masks
 
 LEAST_PIXELS = 16
@@ -19,6 +22,8 @@ LEAST_PIXELS = 16
 
 VISIBLE = 0.1
 """And one of which less than this share is left under what was pasted."""
+
+_ATTEMPTS = 10  # broken photos in a row, before a training gives up
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +59,32 @@ class Views(Dataset[list[list["View"]]]):
     def _drawn(self, rng: np.random.Generator) -> View:
         view = self._one(rng)
         if rng.uniform() < self.config.copy_paste:
-            view = pasted(view, self._one(rng), rng)
+            view = pasted(view, things_of(self._one(rng), self.labels.categories), rng)
         return view
 
     def _one(self, rng: np.random.Generator) -> View:
-        photo = self.labels[int(rng.integers(len(self.labels)))]
+        photo = self._photo(rng)
         scale = float(rng.uniform(self.config.scale_low, self.config.scale_high))
         view = jittered(photo, self.config.px, scale, rng.uniform(size=2))
         return flipped(view) if rng.uniform() < 0.5 else view
+
+    def _photo(self, rng: np.random.Generator) -> LabelledPhoto:
+        """One that can be read: a broken one is told, and another drawn."""
+        for attempt in range(_ATTEMPTS):
+            number = int(rng.integers(len(self.labels)))
+            try:
+                return self.labels[number]
+            except (DataError, ImageError) as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                warnings.warn(f"left out: {self.labels.photos[number].file}: {error}", stacklevel=2)
+        raise AssertionError
+
+
+def things_of(view: View, categories: Sequence[Category]) -> View:
+    """Without the masks of stuff, of which a picture has one a class."""
+    things = np.array([categories[place].isthing for place in view.classes.tolist()], bool)
+    return View(view.image, view.inside, view.masks[things], view.classes[things])
 
 
 def jittered(photo: LabelledPhoto, px: int, scale: float, place: NDArray[np.float64]) -> View:

@@ -86,18 +86,22 @@ class SemanticFolder:
         return SemanticMap(self.classes.of(values.astype(np.int64), str(file)))
 
     def _scores(self, file: Path) -> SemanticMap:
+        named: list[str] = []
         try:
             with file.open("rb") as stream:
                 arrays = np.load(stream, allow_pickle=False)
-                if not {"keys", "masks"} <= set(getattr(arrays, "files", ())):
-                    raise DataError(f"{file} has {', '.join(arrays.files) or 'nothing'}, expected keys and masks.")
-                keys, masks = arrays["keys"], arrays["masks"]
+                named = list(getattr(arrays, "files", ()))  # a single array has none
+                keys, masks = (arrays[name] if name in named else None for name in ("keys", "masks"))
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{file} cannot be read as scores of classes: {error}.") from error
-        if keys.ndim != 1 or keys.dtype.kind not in "iu" or masks.ndim != 3 or len(keys) != len(masks):
+        if keys is None or masks is None:
+            raise DataError(f"{file} has {', '.join(named) or 'no named arrays'}, expected keys and masks.")
+        if keys.ndim != 1 or keys.dtype.kind not in "iu" or masks.ndim != 3 or not len(keys) == len(masks) > 0:
             raise DataError(
                 f"{file} has keys {keys.dtype} {keys.shape} and masks {masks.shape}, expected (K,) classes and (K, H, W)."
             )
+        if masks.dtype.kind not in "fiub":
+            raise DataError(f"{file} has masks of {masks.dtype}, expected scores as numbers.")
         if masks[0].size > self.max_pixels if len(masks) else False:
             raise DataError(f"{file} is {masks.shape[2]} x {masks.shape[1]} pixels, more than {self.max_pixels}.")
         numbers = self.classes.of(keys.astype(np.int64), str(file))

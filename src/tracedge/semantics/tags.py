@@ -83,12 +83,14 @@ def read_tags(said: str, categories: Sequence[Category], mapping: Mapping[str, s
     Raises:
         DataError: none of these, a file that cannot be read, or a class that is none of the categories.
     """
-    path = Path(said)
+    path = Path(said) if "," not in said else Path("no file")  # a list may be longer than a name can be
+    if not said.strip(" ,"):
+        raise DataError(f"{said!r} is no tags: expected {LOOKED_FOR}.")
     if path.is_dir():
         names = _of_voc(path)
     elif path.suffix.lower() == ".json":
         names = _of_json(path)
-    elif path.exists() or not said.strip(" ,") or "/" in said:
+    elif path.exists() or "/" in said:
         raise DataError(f"{said!r} is no tags: expected {LOOKED_FOR}.")
     else:
         everywhere = [name.strip() for name in said.split(",") if name.strip()]

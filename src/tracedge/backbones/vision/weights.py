@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from safetensors import SafetensorError
+
 from tracedge.backbones.vision.files import VisionFiles
 from tracedge.errors import BackboneError
 
@@ -37,6 +39,7 @@ def load_network(kind: str, files: VisionFiles, what: str, *, new: tuple[str, ..
         TypeError,
         AttributeError,
         ArithmeticError,
+        SafetensorError,
         StrictDataclassError,
     ) as error:
         sentence = " ".join(str(error).split())
