@@ -11,14 +11,17 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tiny_detection import KINDS, TINY, labelled, panoptic_labelled
 from tracedge.cli import app
+from tracedge.detector.files import WEIGHTS
 from tracedge.detector.labels import find_labels
 from tracedge.errors import TracedgeError
 from tracedge.export.coco_reader import read_coco
 from tracedge.export.panoptic_reader import read_panoptic
+from tracedge.tensors import read_tensors
 
 
 def run(*words):
@@ -194,5 +197,9 @@ def test_a_training_that_is_killed_goes_on_with_the_same_losses(folder, tmp_path
         process = start(tmp_path / output)
         _, said = process.communicate(timeout=240)
         assert process.returncode == 0, said
-    for name in ("train.jsonl", "detector/model.safetensors"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    logs = [(tmp_path / output / "train.jsonl").read_text() for output in ("killed", "whole")]
+    assert logs[0] == logs[1] and logs[0].count("loss") == 60
+    (one, said), (other, too) = (
+        read_tensors(tmp_path / output / "detector" / WEIGHTS) for output in ("killed", "whole")
+    )
+    assert said == too and one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
