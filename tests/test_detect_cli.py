@@ -123,6 +123,7 @@ def test_wrong_use_is_a_sentence(folder, trained, tmp_path):
     assert "unknown format" in sentence(*predict, "--detector", trained, "--format", "bmp")
     assert "lie in [0, 1]" in sentence(*predict, "--detector", trained, "--min-score", "2")
     train = ["detect", "train", folder, *photos, *out]
+    assert "no device 'cuda:99'" in sentence(*train, "--device", "cuda:99")
     assert "its backbone" in sentence(*train, "--backbone", "small", "--start", trained)
     assert "unknown setting 'stepz'" in sentence(*train, "--config", wrong_key(tmp_path))
     assert "one of small, resnet-18" in sentence(*train, "--backbone", "resnet-999")

@@ -68,8 +68,10 @@ def train(
         backbone_of(settings.backbone)
     labels = find_labels(pseudo, images, min_score=min_score, max_pixels=max_pixels)
 
+    from tracedge.backbones.loading import place
     from tracedge.detector import training
 
+    place(device)
     if start is not None:
         refuse_other_classes(read_card(start, local_files_only=local_files_only), labels)
 

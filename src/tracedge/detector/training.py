@@ -18,6 +18,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 from torch.utils.data import DataLoader
 
+from tracedge.backbones.loading import place
 from tracedge.checkpoints import cut_log
 from tracedge.detector.config import DetectorConfig
 from tracedge.detector.files import DetectorCard, read_detector, refuse_other_classes, write_detector
@@ -64,11 +65,12 @@ def train_detector(
         labels: photos and their pseudo masks; their kind decides between instances of any class and panoptic.
         config: see `DetectorConfig`. output: a run that is there is resumed.
         start: a detector to go on from, as a round of self-training does; its classes are the labels'.
-        device: for one process, of which accelerate is not asked: None takes the accelerator of this machine.
+        device: None takes the accelerator of this machine, or else the CPU; which of several GPUs is accelerate's choice.
         workers: processes that read and cut the photos; none changes what is drawn.
         until_step: stop there, to go on later.
 
     Raises:
+        SettingsError: an unknown device.
         CheckpointError: output holds a run with another config, or start is no detector of these classes.
         TrainingError: the loss is not finite; the last checkpoint stays.
         DataError: the labels have no mask at all, or photo after photo is broken (a single one is told by a warning, and others
@@ -81,7 +83,7 @@ def train_detector(
     network: nn.Module = model.network.train()
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     accelerator = accelerator or Accelerator(
-        cpu=device == "cpu",
+        cpu=place(device).device.type == "cpu",  # or else several processes on CPUs would not find each other
         mixed_precision=config.precision,
         gradient_accumulation_steps=config.accumulate,
         # Of a Swin, the last norm reaches no loss: its stages have norms of their own.
