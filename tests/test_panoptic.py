@@ -94,6 +94,17 @@ def test_every_known_pixel_has_a_segment_of_its_class(seed):
     assert (of_place[found.places()] == classes).all()
 
 
+@given(st.integers(0, 10_000))
+@settings(deadline=None)
+def test_edges_that_are_everywhere_come_to_an_end(seed):
+    rng = np.random.default_rng(seed)
+    classes = rng.choice([-1, PERSON, CAT], (8, 10)).repeat(4, 0).repeat(4, 1)
+    edges = (rng.random(classes.shape) < rng.uniform(0.2, 1)).astype(np.float32)
+    found = panoptic_map(SemanticMap(classes), edges, COCO_PANOPTIC)
+    of_place = np.array([-1, *(segment.category_id for segment in found.segments)])
+    assert (of_place[found.places()] == classes).all()
+
+
 def test_bad_input_is_said():
     with pytest.raises(DataError, match="class 187, which is none of the categories"):
         panoptic_map(SemanticMap(row(SKY)), None, VOC_PANOPTIC)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tracedge.errors import DataError
-from tracedge.regions import closed_regions
+from tracedge.regions import closed_regions, ridges_filled
 
 
 def wall(strength=1.0, gap=slice(0, 0)):
@@ -82,3 +82,8 @@ def test_what_is_no_edge_map_is_refused(edges):
 def test_values_outside_of_an_edge_map_are_named():
     with pytest.raises(DataError, match=r"0\.\.7"):
         closed_regions(np.array([[0, 7]], np.float32))
+
+
+def test_what_is_connected_to_no_basin_is_not_filled():
+    within = np.array([[True, True, False, True]])
+    assert ridges_filled(np.array([[5, 0, 0, 0]], np.int32), within).tolist() == [[5, 5, 0, 0]]

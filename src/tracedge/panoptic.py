@@ -152,7 +152,7 @@ def _outlined(pieces: NDArray[np.int64], on_edge: NDArray[np.bool_], of_things: 
     for number in np.unique(of_things[within]):
         inside = of_things == number
         filled = ridges_filled(np.where(inside & ~loose, pieces, 0).astype(np.int32), inside)
-        found[inside] = filled[inside]
+        found[inside] = np.where(filled == 0, pieces, filled)[inside]
     return found
 
 

@@ -245,17 +245,19 @@ def _basins_apart(
 def ridges_filled(basins: NDArray[np.int32], within: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
     """The pixels of 0, between basins, as their neighbours, from the ridges' sides inwards: left before above, right, below.
 
-    within: where there is something to fill, each connected piece with a basin in it; None: everywhere.
+    within: where there is something to fill; None: everywhere. What is connected to no basin stays 0.
     """
     around = np.pad(basins, 1)
     flat, width = around.ravel(), around.shape[1]
     unfilled = basins == 0 if within is None else (basins == 0) & within
     ridges = np.flatnonzero(np.pad(unfilled, 1))
-    while len(ridges):
+    while True:
         found = flat[ridges - 1]
         for step in (-width, 1, width):
             found = np.where(found == 0, flat[ridges + step], found)
         flat[ridges] = found
+        if found.all() or not found.any():
+            break
         ridges = ridges[found == 0]
     return around[1:-1, 1:-1]
 
