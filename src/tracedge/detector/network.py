@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,8 +152,3 @@ def freeze_statistics(backbone: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
             module.train = lambda mode=True, own=module: own  # type: ignore[method-assign, misc]
-
-
-def parameters_of(network: Any) -> int:
-    """How many numbers are trained."""
-    return sum(math.prod(weight.shape) for weight in network.parameters())
