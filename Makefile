@@ -3,29 +3,36 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
 
 help:  ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-env: $(READY)  ## Make the virtual environment in .venv (torch: the CPU build that the constraints name)
+env: $(READY)  ## Make the virtual environment in .venv, to use tracedge (torch: the CPU build that the constraints name)
+
+dev: $(DEV)  ## The same with all that tests, documents and checks need
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[figures]'
 	touch $(READY)
+
+$(DEV): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $(DEV)
 
 demo: env  ## Instance edges of a real photo, offline: edges, overlay and attention picture in out/demo
 	$(BIN)/python examples/demo.py out/demo
 
-test: env  ## All fast tests
+test: dev  ## The tests, without the slow ones
 	$(BIN)/python -m pytest
 
-test-slow: env  ## The slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+test-slow: dev  ## The slow tests alone: kills at random moments, a cluster, a browser, the documents
+	$(BIN)/python -m pytest -m slow
 
-check: env  ## Lint, format and types
+check: dev  ## Lint, format and types
 	$(BIN)/ruff check src tests examples
 	$(BIN)/ruff format --check src tests examples
 	$(BIN)/mypy
@@ -33,5 +40,5 @@ check: env  ## Lint, format and types
 clean:  ## Remove the environment and outputs
 	rm -rf $(VENV) out build .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: help env demo test test-slow check clean
+.PHONY: help env dev demo test test-slow check clean
 .DEFAULT_GOAL := help
