@@ -17,7 +17,7 @@ SOURCE = Path(tracedge.__file__).parent
 # The path of the data. A room may import from its own and from earlier ones.
 PATH = [
     {"errors"},
-    {"atomic", "tensors", "settings", "jsonlines"},
+    {"atomic", "tensors", "settings", "jsonlines", "schedule"},
     {"checkpoints"},
     {"training_state"},
     {"fit", "images", "tiling", "maps", "instances", "panoptic_map", "semantic_map", "categories"},

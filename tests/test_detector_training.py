@@ -234,10 +234,3 @@ def test_a_mask2former_of_the_hub_knows_cocos_classes_by_name(tmp_path):
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(SettingsError):
         DetectorConfig(**wrong)
-
-
-def test_the_rate_rises_holds_and_falls():
-    config = DetectorConfig(steps=100, warmup=10, cooldown=0.2)
-    shares = [config.share_at(step) for step in range(100)]
-    assert shares[0] == pytest.approx(0.1) and shares[9:81] == [1.0] * 72
-    assert shares[90] == pytest.approx(0.5) and shares[99] == pytest.approx(0.05)

@@ -28,6 +28,7 @@ from tracedge.backbones.mini import MiniConfig, build_mini, save_mini
 from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
 from tracedge.errors import DataError, SettingsError, TracedgeError, TrainingError
 from tracedge.images import load_image
+from tracedge.schedule import share_at
 from tracedge.settings import check_types
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "train.jsonl"
@@ -90,9 +91,7 @@ class PretrainConfig:
 
     def rate_at(self, step: int) -> float:
         """The learning rate at a step."""
-        rise = min(1.0, (step + 1) / max(self.warmup, 1))
-        fall = min(1.0, (self.steps - step) / max(self.cooldown * self.steps, 1))
-        return self.learning_rate * min(rise, fall)
+        return self.learning_rate * share_at(step, self.steps, warmup=self.warmup, cooldown=self.cooldown)
 
 
 def config_from_dict(table: dict[str, object]) -> PretrainConfig:

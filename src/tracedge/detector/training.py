@@ -26,6 +26,7 @@ from tracedge.detector.labels import Labels
 from tracedge.detector.network import Mask2Former, freeze_statistics, untrained
 from tracedge.detector.views import View, Views, stacked
 from tracedge.errors import TrainingError
+from tracedge.schedule import share_at
 from tracedge.training_state import TrainingState
 
 LOG, DETECTOR = "train.jsonl", "detector"
@@ -115,8 +116,9 @@ def train_detector(
     last_write = time.monotonic()
     while step < stop:
         started = time.monotonic()
+        share = share_at(step, config.steps, warmup=config.warmup, cooldown=config.cooldown)
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * config.share_at(step)
+            group["lr"] = rate * share
         total = 0.0
         for forward, views_seen in enumerate(next(drawn)):
             # 3. A forward; masks are compared at points that are drawn.

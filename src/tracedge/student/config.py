@@ -62,8 +62,3 @@ class DistillConfig:
             raise SettingsError(f"width is 8, 12, 16, ..., got {self.width}")
         if self.precision not in ("no", "bf16"):
             raise SettingsError(f'precision is "no" or "bf16", got {self.precision!r}')
-
-    def share_at(self, step: int) -> float:
-        """The share of the learning rates at a step."""
-        rise = min(1.0, (step + 1) / max(self.warmup, 1))
-        return min(rise, (self.steps - step) / max(self.cooldown * self.steps, 1), 1.0)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tracedge.backbones.protocol import Backbone
 from tracedge.checkpoints import cut_log, under
 from tracedge.errors import CheckpointError, DataError, SettingsError, TrainingError
+from tracedge.schedule import share_at
 from tracedge.student.adapters import add_adapters, load_adapter_state
 from tracedge.student.config import DistillConfig
 from tracedge.student.crops import Crops
@@ -136,8 +137,9 @@ def distill(
     stop = config.steps if until_step is None else min(until_step, config.steps)
     while step < stop:
         started = time.monotonic()
+        share = share_at(step, config.steps, warmup=config.warmup, cooldown=config.cooldown)
         for group, rate in zip(optimiser.param_groups, (config.learning_rate, config.adapter_rate), strict=False):
-            group["lr"] = rate * config.share_at(step)
+            group["lr"] = rate * share
         parts: dict[str, float] = {}
         for forward in range(config.accumulate):
             # 2. Crops; the edges and the picture that the student makes of them.
