@@ -142,6 +142,7 @@ def test_weights_that_are_cut_off_are_a_sentence(trained, folder, tmp_path):
     assert isinstance(found.exception, TracedgeError) and "cannot be loaded" in str(found.exception)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["small", "swin"])
 def test_two_processes_train_one_detector(kind, folder, tmp_path):
     """A Swin's last norm reaches no loss, which accelerate's processes must be told."""
@@ -169,6 +170,7 @@ def wrong_key(tmp_path):
     return tmp_path / "wrong.toml"
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_with_the_same_losses(folder, tmp_path):
     """By kill -9 in the middle, between checkpoints as well; the log and the weights are those of a run that was left alone."""
     config = written(tmp_path / "config.toml", steps=60)

@@ -254,6 +254,7 @@ def test_a_folder_whose_settings_are_no_teachers_is_refused(labels, tmp_path, te
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_student_on_twice_the_crops(labels, tmp_path):
     settings = tmp_path / "tiny.toml"
     settings.write_text("px = 16\nrank = 2\nwidth = 8\nsteps = 3\nbatch = 1\nreconstruction = 0\n")
