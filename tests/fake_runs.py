@@ -44,7 +44,8 @@ def write(result: float, paths: dict[str, Path]) -> dict[str, object]:
 
 def run(photos: Path, output: Path, predict: object = None, **options: object) -> RunSummary:
     settings = options.pop("settings", {"px": 512})
-    with FolderRun(output, settings, (SUFFIX,), force=options.pop("force", False)) as folder:
+    asked = {name: options.pop(name, False) for name in ("force", "retry_failed")}
+    with FolderRun(output, settings, (SUFFIX,), **asked) as folder:
         steps = {"load": load_image, "predict_batch": predict or Means(), "write": write, **options}
         return folder.process(find_images([photos], output=output), **steps)
 

@@ -21,7 +21,7 @@ PATH = [
     {"checkpoints"},
     {"training_state"},
     {"fit", "images", "tiling", "maps", "instances", "panoptic_map", "semantic_map", "categories"},
-    {"export", "jobs", "locking", "manifest", "batching", "runs"},
+    {"export", "interrupts", "jobs", "locking", "manifest", "batching", "earlier", "runs"},
     {"backbones"},
     {"attention", "criteria"},
     {"emergence", "divergence"},

@@ -1,10 +1,14 @@
 """Batches: one bad image takes no other down, and too little memory means smaller batches."""
 
+import errno
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
+from tracedge.errors import ImageError, MissingExtraError, RunError, TooManyPixelsError
 
 
 def images_of(values: list[int]) -> list[np.ndarray]:
@@ -44,7 +48,7 @@ def test_a_batch_that_lacks_memory_is_halved_and_keeps_its_order(error):
 
 def test_a_single_image_that_lacks_memory_fails_alone():
     outcomes, size = predict_in_parts(SmallMemory(9, MemoryError("all gone")), images_of([1, 99, 3, 4]))
-    assert outcomes[1] == Failure("MemoryError: all gone", out_of_memory=True)
+    assert outcomes[1] == Failure("MemoryError: all gone", out_of_memory=True, lasting=False)
     assert [outcome.result for outcome in outcomes if isinstance(outcome, Prediction)] == [1, 3, 4]
     assert size == 1
 
@@ -53,6 +57,50 @@ def test_another_failure_keeps_the_batch_size():
     outcomes, size = predict_in_parts(SmallMemory(9, ValueError("bad")), images_of([1, 99, 3, 4]))
     assert outcomes[1] == Failure("ValueError: bad")
     assert size == 4
+
+
+def truncated() -> None:
+    try:
+        raise OSError("image file is truncated")  # Pillow's, without a number
+    except OSError as error:
+        raise ImageError("damaged") from error
+
+
+def unreadable() -> None:
+    try:
+        raise OSError(errno.EIO, "Input/output error")
+    except OSError as error:
+        raise ImageError("cannot be opened") from error
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def step() -> None:
+        raise error
+
+    return step
+
+
+@pytest.mark.parametrize("step", [truncated, raising(ValueError("bad")), raising(ZeroDivisionError())])
+def test_what_lies_with_the_image_lasts(step):
+    assert attempt(step).lasting
+
+
+PASSING = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    PermissionError(errno.EACCES, "Permission denied"),
+    OSError("encoder error -2 when writing image file"),
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA: no room"),
+    torch.AcceleratorError("device-side assert"),
+    MissingExtraError("pip install it"),
+    RunError("a link leads there"),
+    TooManyPixelsError("more than the limit"),
+]
+
+
+@pytest.mark.parametrize("step", [unreadable, *map(raising, PASSING)])
+def test_what_lies_with_the_machine_or_the_limits_passes(step):
+    assert not attempt(step).lasting
 
 
 def test_interrupts_are_not_taken_for_failures():

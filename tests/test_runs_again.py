@@ -47,7 +47,7 @@ def test_an_image_whose_output_is_gone_is_done_again(photos, tmp_path):
     assert predict.batches == [[10]]
 
 
-def test_what_failed_is_tried_again(photos, tmp_path):
+def test_what_failed_is_tried_again_when_it_has_changed(photos, tmp_path):
     (photos / "b.png").write_text("broken")
     run(photos, tmp_path / "out")
     photo(photos / "b.png", 10)
@@ -59,8 +59,8 @@ def test_what_failed_is_tried_again(photos, tmp_path):
 def test_what_failed_is_tried_again_though_an_older_output_stands(photos, tmp_path):
     run(photos, tmp_path / "out")
     (photos / "b.png").write_text("broken")
-    for _ in range(2):
-        summary = run(photos, tmp_path / "out")
+    for asked in (False, True):
+        summary = run(photos, tmp_path / "out", retry_failed=asked)
         assert (summary.skipped, len(summary.failed)) == (4, 1)
     assert (tmp_path / "out" / f"b{SUFFIX}").exists()
 

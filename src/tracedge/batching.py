@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tracedge.errors import RunError
+from tracedge.errors import RunError, TooManyPixelsError
 
 R = TypeVar("R")
 
@@ -20,11 +20,15 @@ R = TypeVar("R")
 class Failure:
     """Why a step failed: "TypeName: sentence" on one line, and whether memory was what it lacked.
 
+    lasting: the image itself is at fault, so that the same bytes would fail again. Memory, the disk, permissions, the
+    graphics card, the installation, the output folder and the limit of pixels are not the image's.
+
     It holds no exception: a traceback would keep alive the very tensors that memory ran out for.
     """
 
     error: str
     out_of_memory: bool = False
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any | Failure:
         return step(*arguments)
     except Exception as error:
         sentence = " ".join(str(error).split())[:1000]
-        return Failure(f"{type(error).__name__}: {sentence}", _is_out_of_memory(error))
+        return Failure(f"{type(error).__name__}: {sentence}", _is_out_of_memory(error), _is_lasting(error))
 
 
 def predict_in_parts(
@@ -87,6 +91,15 @@ def _predict_counted(predict_batch: Callable[[list[np.ndarray]], Sequence[Any]],
     if len(results) != len(images):
         raise RunError(f"the predictor gave {len(results)} results for {len(images)} images, expected one for each.")
     return results
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Whether the image is at fault. A decoder's OSError for damaged bytes has no number; the system's own have one."""
+    if isinstance(error, (OSError, ImportError, RunError, TooManyPixelsError)) or _is_out_of_memory(error):
+        return False
+    accelerator = getattr(sys.modules.get("torch"), "AcceleratorError", ())
+    system = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
+    return not system and not isinstance(error, accelerator)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

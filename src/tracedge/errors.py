@@ -3,6 +3,7 @@
     TracedgeError
     ├── SettingsError (ValueError)      a parameter, a config file or a combination of options that makes no sense
     ├── ImageError (ValueError)         a picture that cannot be read, or not safely
+    │   └── TooManyPixelsError          more than the limit that was given
     ├── DataError (ValueError)          a data set, a folder or a prediction file that is not as it should be
     ├── CheckpointError (ValueError)    weights that are not what their config says
     ├── RecordingError (RuntimeError)   the attention seen is not the attention of the model
@@ -26,6 +27,10 @@ class SettingsError(TracedgeError, ValueError):
 
 class ImageError(TracedgeError, ValueError):
     """A picture that cannot be read, or not safely."""
+
+
+class TooManyPixelsError(ImageError):
+    """A picture of more pixels than the limit that was given: another limit may let it in."""
 
 
 class DataError(TracedgeError, ValueError):

@@ -28,7 +28,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from tracedge.errors import ImageError
+from tracedge.errors import ImageError, TooManyPixelsError
 from tracedge.fit import Fit
 
 __all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "Fit", "ImageSource", "content_hash", "load_image"]
@@ -233,7 +233,7 @@ def _check_array_shape(array: np.ndarray, name: str) -> None:
 
 def _check_size(height: int, width: int, name: str, max_pixels: int) -> None:
     if height * width > max_pixels:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{name} is {width} x {height} = {width * height} pixels, more than the limit of {max_pixels}: "
             "raise it by --max-pixels (max_pixels=) if you trust the picture."
         )

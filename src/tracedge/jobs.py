@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 from tracedge.errors import RunError, SettingsError
 from tracedge.images import IMAGE_SUFFIXES
 
 _LOOKED_FOR = f"looked for names ending in {', '.join(sorted(IMAGE_SUFFIXES))}"
+
+
+class Task(Protocol):
+    """What a folder run does one after the other: a photo (`Job`), or whatever else has a name and a content."""
+
+    @property
+    def source(self) -> Any:
+        """What it is loaded from, and what it is called in sentences."""
+
+    @property
+    def relative(self) -> PurePosixPath:
+        """Where its outputs go under the output folder, without a suffix."""
+
+    @property
+    def file(self) -> str:
+        """Its name in the manifest."""
+
+    def content_hash(self) -> str | None:
+        """The same as long as its content is the same; None if there is none to be had: then loading it will say why."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,16 @@ class Job:
     def file(self) -> str:
         """The name of the image in the manifest: `relative` with the suffix of the source."""
         return f"{self.relative}{self.source.suffix}"
+
+    def content_hash(self) -> str | None:
+        """SHA-256 of the file's bytes, None if there are none to read."""
+        if not self.source.is_file():  # a pipe would be waited for
+            return None
+        try:
+            with self.source.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:
+            return None
 
 
 def find_images(inputs: Iterable[str | os.PathLike[str]], *, output: str | os.PathLike[str] | None = None) -> list[Job]:
@@ -78,7 +108,7 @@ def find_images(inputs: Iterable[str | os.PathLike[str]], *, output: str | os.Pa
     return found
 
 
-def output_name(job: Job, suffix: str) -> str:
+def output_name(job: Task, suffix: str) -> str:
     """The name of an output below the output folder: `relative` and the suffix, in the folder that the suffix begins with.
 
     >>> output_name(Job(Path("in/a.jpg"), PurePosixPath("trips/a")), ".png")
@@ -90,9 +120,9 @@ def output_name(job: Job, suffix: str) -> str:
     return f"{folder}{slash}{job.relative}{ending}"
 
 
-def refuse_collisions(jobs: Iterable[Job], suffixes: Sequence[str]) -> None:
+def refuse_collisions(jobs: Iterable[Task], suffixes: Sequence[str]) -> None:
     """Raise `RunError` if two jobs would write one name, also where a file system ignores case or Unicode form."""
-    owners: dict[str, Job] = {}
+    owners: dict[str, Task] = {}
     for job in jobs:
         for suffix in suffixes:
             name = output_name(job, suffix)

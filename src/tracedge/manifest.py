@@ -22,8 +22,9 @@ class Manifest:
 
     Each line is an object with sorted keys: `file` (the image, its path under the input folder), `output` (the same
     without suffix: what the names of its outputs begin with), `content_hash` (SHA-256 of the file's bytes, or null if
-    it could not be read), `settings_hash`, `suffixes` (of the outputs, where it is ok), `status` ("ok" or "failed"), `error`
-    (null or "TypeName: sentence"), and whatever else the run knows of the image.
+    it could not be read), `settings_hash`, `suffixes` (of the outputs), `status` ("ok" or "failed"), `error`
+    (null or "TypeName: sentence"), where it failed `lasting` (whether the same bytes would fail again), and whatever else the
+    run knows of the image.
 
     Args:
         path: the file; it is made if it is not there. A torn last line is cut off.

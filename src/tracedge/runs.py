@@ -11,40 +11,38 @@ settings never stand in one folder by accident.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from types import FrameType, TracebackType
-from typing import Any, Literal, NoReturn, TypeAlias
+from types import TracebackType
+from typing import Any, Literal, TypeAlias
 
 from tracedge.atomic import atomic_path, is_temporary
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
+from tracedge.earlier import is_same, refuse_other_settings, would_fail_again
 from tracedge.errors import RunError, SettingsError
-from tracedge.jobs import Job, find_images, folded, output_name, refuse_collisions
+from tracedge.interrupts import sigterm_raises
+from tracedge.jobs import Job, Task, find_images, folded, output_name, refuse_collisions
 from tracedge.jsonlines import encode
 from tracedge.locking import exclusive
 from tracedge.manifest import Manifest
 from tracedge.maps import settings_hash
 
-__all__ = ["FolderRun", "Job", "RunSummary", "find_images"]
+__all__ = ["FolderRun", "Job", "RunSummary", "Task", "find_images"]
 
 MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
 LOCK = ".tracedge.lock"
 
 Status: TypeAlias = Literal["ok", "failed", "skipped"]
-Load: TypeAlias = Callable[[Path], Any]
+Load: TypeAlias = Callable[[Any], Any]
 PredictBatch: TypeAlias = Callable[[list[Any]], Sequence[Any]]
 Write: TypeAlias = Callable[[Any, Mapping[str, Path]], Mapping[str, object] | None]
-OnProgress: TypeAlias = Callable[[Job, Status, str | None], None]
+OnProgress: TypeAlias = Callable[[Task, Status, str | None], None]
 
 
 @dataclass(frozen=True)
@@ -54,19 +52,21 @@ class RunSummary:
     Args:
         done: images whose outputs were written by this run.
         skipped: images that an earlier run had finished.
-        failed: (path of the image, "TypeName: sentence") of each image without outputs, in order.
+        failed: (path of the image, "TypeName: sentence") of each image that this run tried in vain, in order.
         seconds: wall time of the run.
+        failed_before: the same of those that failed in an earlier run and were not tried again.
     """
 
     done: int
     skipped: int
     failed: tuple[tuple[str, str], ...]
     seconds: float
+    failed_before: tuple[tuple[str, str], ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """The code for the shell: 0 if all images have their outputs, 1 if some failed."""
-        return 1 if self.failed else 0
+        """The code for the shell: 0 if all images have their outputs, 1 if some failed, now or before."""
+        return 1 if self.failed or self.failed_before else 0
 
 
 class FolderRun:
@@ -81,6 +81,7 @@ class FolderRun:
         outputs: the suffixes of the files of each image: (".edges.png", ".npz"), each with its dot. "labels/.txt" stands in a
             folder of its own, labels/, in which the tree of the images is mirrored.
         force: go on although the folder holds results of other settings, and replace those of the images of this run.
+        retry_failed: try again also what failed under these settings and has not changed since.
 
     Raises:
         SettingsError: no outputs, or a suffix that is none.
@@ -95,6 +96,7 @@ class FolderRun:
         outputs: Sequence[str],
         *,
         force: bool = False,
+        retry_failed: bool = False,
     ) -> None:
         if isinstance(outputs, str) or not outputs or not all(_is_suffix(suffix) for suffix in outputs):
             raise SettingsError(f"outputs must be suffixes such as ('.edges.png',), got {outputs!r}.")
@@ -103,6 +105,7 @@ class FolderRun:
         self.settings_hash = settings_hash(settings)
         self.outputs = tuple(outputs)
         self.force = force
+        self.retry_failed = retry_failed
         self._held = ExitStack()
         self._manifest: Manifest | None = None
 
@@ -115,7 +118,8 @@ class FolderRun:
             stack.enter_context(exclusive(self.output / LOCK))
             _remove_leftovers(self.output)
             manifest = stack.enter_context(Manifest(self.output / MANIFEST))
-            self._refuse_other_settings(manifest)
+            if not self.force:
+                refuse_other_settings(manifest.last.values(), self.settings, self.settings_hash, self.output / SETTINGS)
             with atomic_path(self.output / SETTINGS) as temporary:
                 temporary.write_text(json.dumps(self.settings, sort_keys=True, indent=2, allow_nan=False) + "\n")
             self._held = stack.pop_all()
@@ -130,7 +134,7 @@ class FolderRun:
 
     def process(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[Task],
         load: Load,
         predict_batch: PredictBatch,
         write: Write,
@@ -141,13 +145,15 @@ class FolderRun:
         """Take each image from its file to its outputs, unless an earlier run did.
 
         An image is skipped if its last line in the manifest is ok under the same settings and the same bytes of the
-        file, and its outputs are there. An image that fails, in whatever step, is recorded and left behind. A batch
+        file, and its outputs are there. An image that fails, in whatever step, is recorded and left behind; the next run
+        tries it again if its bytes or the settings changed, if the failure did not lie with the image (memory, disk,
+        permissions: see `Failure`), or if `retry_failed`. A batch
         that runs out of memory is halved, and batches stay that small; a batch that fails for another reason is tried
         again image by image. SIGTERM ends the run as SystemExit(143), as Ctrl-C does by KeyboardInterrupt.
 
         Args:
             jobs: what `find_images` found.
-            load: path -> image, `load_image` for instance.
+            load: the source of a job -> image; for photos a path, as `load_image` takes it.
             predict_batch: up to `batch_size` images, in order -> as many results.
             write: (result, {suffix: path}) -> further fields for the manifest's line, or None. It writes one file to
                 each path; these are temporary names, renamed into place when all are written.
@@ -164,12 +170,15 @@ class FolderRun:
         tally = _Tally(on_progress)
         start = time.monotonic()
         batch: list[_Loaded] = []
-        with _sigterm_raises():
+        with sigterm_raises():
             for job in jobs:
-                # 1. What is done is done.
-                content_hash = _file_hash(job.source)
+                # 1. What is done is done, and what cannot be done is not tried twice.
+                content_hash = job.content_hash()
                 if self._is_done(job, content_hash):
                     tally.count(job, "skipped")
+                    continue
+                if (error := self._failed_before(job, content_hash)) is not None:
+                    tally.count_before(job, error)
                     continue
                 # 2. The image, or a line that says why not.
                 image = attempt(load, job.source)
@@ -183,7 +192,7 @@ class FolderRun:
                     batch = []
             if batch:
                 self._finish(batch, predict_batch, write, tally)
-        return RunSummary(tally.done, tally.skipped, tuple(tally.failed), time.monotonic() - start)
+        return tally.summary(time.monotonic() - start)
 
     def finished(self, outputs: Sequence[str]) -> list[dict[str, Any]]:
         """The manifest's lines of all images of which these outputs stand in the folder under these settings, by file name.
@@ -199,7 +208,7 @@ class FolderRun:
         """Where an output stands that a line of the manifest tells of; errors as `output_path`."""
         return self.output_path(Job(Path(line["file"]), PurePosixPath(line["output"])), suffix)
 
-    def output_path(self, job: Job, suffix: str) -> Path:
+    def output_path(self, job: Task, suffix: str) -> Path:
         """Where an output of a job stands.
 
         Raises:
@@ -215,15 +224,24 @@ class FolderRun:
             raise RunError("this FolderRun is not open: use it as `with FolderRun(...) as run:`.")
         return self._manifest
 
-    def _is_done(self, job: Job, content_hash: str | None) -> bool:
-        entry = self._open_manifest().last.get(folded(str(job.relative)))
+    def _entry(self, job: Task) -> dict[str, Any] | None:
+        return self._open_manifest().last.get(folded(str(job.relative)))
+
+    def _is_done(self, job: Task, content_hash: str | None) -> bool:
+        entry = self._entry(job)
         return (
             entry is not None
             and entry["status"] == "ok"
-            and entry["settings_hash"] == self.settings_hash
-            and entry["content_hash"] == content_hash
+            and is_same(entry, self.settings_hash, content_hash)
             and all(self.output_path(job, suffix).is_file() for suffix in self.outputs)
         )
+
+    def _failed_before(self, job: Task, content_hash: str | None) -> str | None:
+        """Why it failed in an earlier run, if it would again."""
+        entry = self._entry(job)
+        if entry is None or self.retry_failed or not is_same(entry, self.settings_hash, content_hash):
+            return None
+        return str(entry["error"]) if would_fail_again(entry, self.outputs) else None
 
     def _finish(self, batch: list[_Loaded], predict_batch: PredictBatch, write: Write, tally: _Tally) -> int:
         """Predict a batch and write its outputs; gives the batch size that memory allows."""
@@ -245,56 +263,34 @@ class FolderRun:
         with ExitStack() as stack:
             paths = {suffix: stack.enter_context(atomic_path(self.output_path(job, suffix))) for suffix in self.outputs}
             fields = {"seconds": round(prediction.seconds, 4), **(write(prediction.result, paths) or {})}
-            return self._line(job, loaded.content_hash, "ok", None, fields)
+            return self._line(job, loaded.content_hash, fields)
 
-    def _record_failure(self, job: Job, content_hash: str | None, failure: Failure, tally: _Tally) -> None:
+    def _record_failure(self, job: Task, content_hash: str | None, failure: Failure, tally: _Tally) -> None:
         self._remove_earlier(job, keep=())
-        self._open_manifest().append(self._line(job, content_hash, "failed", failure.error, {}))
+        self._open_manifest().append(self._line(job, content_hash, {}, failure))
         tally.count(job, "failed", failure.error)
 
-    def _remove_earlier(self, job: Job, keep: Sequence[str]) -> None:
+    def _remove_earlier(self, job: Task, keep: Sequence[str]) -> None:
         """Remove what an earlier run of other settings wrote for an image, and this one does not write anew."""
-        earlier = self._open_manifest().last.get(folded(str(job.relative)), {})
-        if earlier.get("status") != "ok" or earlier["settings_hash"] == self.settings_hash:
+        earlier = self._entry(job)
+        if earlier is None or earlier["status"] != "ok" or earlier["settings_hash"] == self.settings_hash:
             return
         for suffix in earlier.get("suffixes", ()):
             if _is_suffix(suffix) and suffix not in keep:
                 self.output_path(job, suffix).unlink(missing_ok=True)
 
     def _line(
-        self, job: Job, content_hash: str | None, status: Status, error: str | None, fields: Mapping[str, object]
+        self, job: Task, content_hash: str | None, fields: Mapping[str, object], failure: Failure | None = None
     ) -> bytes:
         own: dict[str, object] = {"file": job.file, "output": str(job.relative), "content_hash": content_hash}
-        if status == "ok":
-            own["suffixes"] = list(self.outputs)
-        return encode({**fields, **own, "settings_hash": self.settings_hash, "status": status, "error": error})
+        own |= {"settings_hash": self.settings_hash, "suffixes": list(self.outputs)}
+        if failure is None:
+            return encode({**fields, **own, "status": "ok", "error": None})
+        return encode({**fields, **own, "status": "failed", "error": failure.error, "lasting": failure.lasting})
 
-    def _refuse_other_settings(self, manifest: Manifest) -> None:
-        done = [entry for entry in manifest.last.values() if entry["status"] == "ok"]
-        others = sum(entry["settings_hash"] != self.settings_hash for entry in done)
-        if others and not self.force:
-            raise RunError(
-                f"{self.output} holds {others} results of other settings{self._difference()}: "
-                "choose another output folder, or replace them with --force (force=True)."
-            )
-
-    def _difference(self) -> str:
-        """The settings that differ from those last written, for the sentence; they are a help and not a proof."""
-        try:
-            there = json.loads((self.output / SETTINGS).read_text())
-        except (OSError, ValueError):
-            return ""
-        if not isinstance(there, dict):
-            return ""
-        names = sorted(key for key in there.keys() | self.settings.keys() if there.get(key) != self.settings.get(key))
-        listed = [
-            f"{name}: {_short(there.get(name))} there, {_short(self.settings.get(name))} now" for name in names[:3]
-        ]
-        return f" ({'; '.join(listed)})" if listed else ""
-
-    def _refuse_overwriting(self, jobs: Sequence[Job]) -> None:
+    def _refuse_overwriting(self, jobs: Sequence[Task]) -> None:
         refuse_collisions(jobs, self.outputs)
-        sources = {job.source.resolve() for job in jobs}
+        sources = {job.source.resolve() for job in jobs if isinstance(job.source, Path)}
         last = self._open_manifest().last
         for job in jobs:
             for suffix in self.outputs:
@@ -311,7 +307,7 @@ class FolderRun:
 
 @dataclass(frozen=True)
 class _Loaded:
-    job: Job
+    job: Task
     content_hash: str | None
     image: Any
 
@@ -324,39 +320,33 @@ class _Tally:
     done: int = 0
     skipped: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    failed_before: list[tuple[str, str]] = field(default_factory=list)
 
-    def count(self, job: Job, status: Status, error: str | None = None) -> None:
+    def count(self, job: Task, status: Status, error: str | None = None) -> None:
         if status == "ok":
             self.done += 1
         elif status == "skipped":
             self.skipped += 1
         else:
             self.failed.append((str(job.source), error or ""))
+        self._tell(job, status, error)
+
+    def count_before(self, job: Task, error: str) -> None:
+        self.failed_before.append((str(job.source), error))
+        self._tell(job, "failed", error)
+
+    def summary(self, seconds: float) -> RunSummary:
+        return RunSummary(self.done, self.skipped, tuple(self.failed), seconds, tuple(self.failed_before))
+
+    def _tell(self, job: Task, status: Status, error: str | None) -> None:
         if self.on_progress is not None:
             self.on_progress(job, status, error)
-
-
-def _short(setting: object) -> str:
-    """What is said of a setting in a sentence."""
-    text = str(setting)
-    return text if len(text) <= 120 else f"{text[:100]} ... ({len(text)} characters)"
 
 
 def _is_suffix(output: str) -> bool:
     *folders, suffix = output.split("/")
     plain = not {"", ".", ".."} & set(folders) and not any(character in output for character in "\\\0")
     return plain and suffix.startswith(".") and len(suffix) > 1
-
-
-def _file_hash(path: Path) -> str | None:
-    """SHA-256 of a file's bytes, None if there are none to read: then loading it will say why."""
-    if not path.is_file():  # a pipe would be waited for
-        return None
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _remove_leftovers(output: Path) -> None:
@@ -367,24 +357,3 @@ def _remove_leftovers(output: Path) -> None:
             continue
         for name in filter(is_temporary, names):
             Path(where, name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Make SIGTERM end the block as an exception, so that what is open is closed; then put back what was there.
-
-    Python lets only the main thread set handlers, and a handler that somebody else has set is theirs to keep.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _exit_on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)

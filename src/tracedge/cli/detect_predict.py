@@ -37,6 +37,7 @@ def predict(
     formats: Formats = None,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
@@ -73,7 +74,17 @@ def predict(
 
     if panoptic:
         categories = model.card.categories
-        panoptic_folder(jobs, output, categories, provenance, load, model.panoptic, batch_size=batch_size, force=force)
+        panoptic_folder(
+            jobs,
+            output,
+            categories,
+            provenance,
+            load,
+            model.panoptic,
+            batch_size=batch_size,
+            force=force,
+            retry_failed=retry_failed,
+        )
     written.run(
         jobs,
         provenance,
@@ -81,4 +92,5 @@ def predict(
         lambda images: list(zip(images, model(images), strict=True)),
         batch_size=batch_size,
         force=force,
+        retry_failed=retry_failed,
     )

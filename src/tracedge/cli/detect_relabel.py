@@ -37,6 +37,7 @@ def relabel(
     ] = 0.5,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
@@ -93,5 +94,8 @@ def relabel(
             panoptic,
             batch_size=batch_size,
             force=force,
+            retry_failed=retry_failed,
         )
-    written.run(labels.photos, provenance, load, instances, batch_size=batch_size, force=force)
+    written.run(
+        labels.photos, provenance, load, instances, batch_size=batch_size, force=force, retry_failed=retry_failed
+    )

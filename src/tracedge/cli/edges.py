@@ -49,6 +49,7 @@ def edges(
         bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, its curve, settings.")
     ] = False,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -90,7 +91,10 @@ def edges(
     predictor = option.predictor(options, student=student, teacher=teacher)
 
     # 3. Run.
-    with FolderRun(output, predictor.provenance, tuple(suffixes), force=force) as run, PhotoBar(len(jobs)) as bar:
+    with (
+        FolderRun(output, predictor.provenance, tuple(suffixes), force=force, retry_failed=retry_failed) as run,
+        PhotoBar(len(jobs)) as bar,
+    ):
         summary = run.process(
             jobs,
             partial(load_image, max_pixels=max_pixels),

@@ -66,6 +66,7 @@ class InstanceFiles:
         *,
         batch_size: int,
         force: bool,
+        retry_failed: bool,
     ) -> NoReturn:
         """Run, gather all that stands in the folder, and end the command with its exit code.
 
@@ -75,7 +76,10 @@ class InstanceFiles:
         """
         from tracedge.runs import FolderRun
 
-        with FolderRun(self.output, provenance, self.suffixes, force=force) as run, PhotoBar(len(jobs)) as bar:
+        with (
+            FolderRun(self.output, provenance, self.suffixes, force=force, retry_failed=retry_failed) as run,
+            PhotoBar(len(jobs)) as bar,
+        ):
             summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
             for name in self.together:
                 _gather(run, name, provenance, self.kept)

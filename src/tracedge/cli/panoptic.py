@@ -48,6 +48,7 @@ def panoptic(
     zoom: option.Zoom = None,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -99,4 +100,14 @@ def panoptic(
         ]
 
     # 3. Run, and say what became of it.
-    panoptic_folder(jobs, output, known.categories, provenance, load, predict, batch_size=batch_size, force=force)
+    panoptic_folder(
+        jobs,
+        output,
+        known.categories,
+        provenance,
+        load,
+        predict,
+        batch_size=batch_size,
+        force=force,
+        retry_failed=retry_failed,
+    )

@@ -34,6 +34,7 @@ def panoptic_folder(
     *,
     batch_size: int,
     force: bool,
+    retry_failed: bool,
 ) -> NoReturn:
     """Run, gather all that stands in the folder, and end the command with its exit code.
 
@@ -43,7 +44,10 @@ def panoptic_folder(
     """
     from tracedge.runs import FolderRun
 
-    with FolderRun(output, provenance, (PNG,), force=force) as run, PhotoBar(len(jobs)) as bar:
+    with (
+        FolderRun(output, provenance, (PNG,), force=force, retry_failed=retry_failed) as run,
+        PhotoBar(len(jobs)) as bar,
+    ):
         summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
         _gather(run, categories, provenance)
     finish(summary, output)

@@ -117,6 +117,10 @@ Teacher = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Photos in a batch; halved when memory is short.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results of other settings in the output folder.")]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Try again also photos that failed in an earlier run and have not changed."),
+]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
 
 

@@ -41,7 +41,14 @@ def finish(summary: RunSummary, output: Path, *, done: str = "done") -> NoReturn
     """Say what became of the photos, the failed ones by name, and end the command with its exit code."""
     for file, error in summary.failed:
         typer.echo(f"failed: {file}: {error}", err=True)
+    if before := len(summary.failed_before):
+        first = ": ".join(summary.failed_before[0])
+        typer.echo(
+            f"{before} failed in an earlier run and have not changed since; --retry-failed tries them again (the first: {first})",
+            err=True,
+        )
+    failed = before + len(summary.failed)
     typer.echo(
-        f"{summary.done} {done}, {summary.skipped} skipped, {len(summary.failed)} failed in {summary.seconds:.1f} s: {output}"
+        f"{summary.done} {done}, {summary.skipped} skipped, {failed} failed in {summary.seconds:.1f} s: {output}"
     )
     raise typer.Exit(summary.exit_code)

@@ -34,6 +34,7 @@ def refine(
     zoom: option.Zoom = None,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -61,5 +62,6 @@ def refine(
         formats=formats or [],
         batch_size=batch_size,
         force=force,
+        retry_failed=retry_failed,
         max_pixels=max_pixels,
     )

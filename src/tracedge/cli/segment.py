@@ -49,6 +49,7 @@ def segment(
     zoom: option.Zoom = None,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -78,5 +79,6 @@ def segment(
         formats=formats or [],
         batch_size=batch_size,
         force=force,
+        retry_failed=retry_failed,
         max_pixels=max_pixels,
     )

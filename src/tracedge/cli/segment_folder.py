@@ -36,6 +36,7 @@ def segment_folder(
     formats: Sequence[str],
     batch_size: int,
     force: bool,
+    retry_failed: bool,
     max_pixels: int,
 ) -> None:
     """Ends the command with its exit code."""
@@ -75,4 +76,4 @@ def segment_folder(
         ]
 
     # 3. Run, and say what became of it.
-    written.run(jobs, provenance, load, predict, batch_size=batch_size, force=force)
+    written.run(jobs, provenance, load, predict, batch_size=batch_size, force=force, retry_failed=retry_failed)

@@ -52,6 +52,7 @@ def semantic(
     backbone: option.BackboneOrNone = None,
     size: option.Size = None,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -94,7 +95,10 @@ def semantic(
         return _Photo(load_image(path, max_pixels=max_pixels), known.of(stems[path]))
 
     # 3. Run, and say what the values are called.
-    with FolderRun(output, provenance, (PNG, NPZ), force=force) as run, PhotoBar(len(jobs)) as bar:
+    with (
+        FolderRun(output, provenance, (PNG, NPZ), force=force, retry_failed=retry_failed) as run,
+        PhotoBar(len(jobs)) as bar,
+    ):
         write_class_names(output / NAMES, names)
         summary = run.process(
             jobs, load, lambda photos: [scorer(*photo) for photo in photos], _write, on_progress=bar.step

@@ -41,6 +41,7 @@ def teach(
     force: Annotated[
         bool, typer.Option("--force", help="Replace labels of other settings in the output folder.")
     ] = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -71,7 +72,10 @@ def teach(
     ).build()
     px = px or 2 * teacher.size
     settings = teacher.provenance | {"taught_px": px}
-    with FolderRun(output, settings, (IMAGE, EDGES), force=force) as run, PhotoBar(len(jobs)) as bar:
+    with (
+        FolderRun(output, settings, (IMAGE, EDGES), force=force, retry_failed=retry_failed) as run,
+        PhotoBar(len(jobs)) as bar,
+    ):
         summary = run.process(
             jobs,
             partial(load_at, px=px, max_pixels=max_pixels),
