@@ -8,9 +8,12 @@ array, and is written down at `load_image`.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -31,9 +34,24 @@ from PIL import (
 from tracedge.errors import ImageError, TooManyPixelsError
 from tracedge.fit import Fit
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "Fit", "ImageSource", "content_hash", "load_image"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "EncodedImage", "Fit", "ImageSource", "content_hash", "load_image"]
 
-ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """A picture that is no file of its own: a member of an archive, a cell of a table, an object of a store.
+
+    name: what sentences call it. read: gives its bytes, those of a file, or raises why it cannot.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ImageSource: TypeAlias = str | os.PathLike[str] | EncodedImage | Image.Image | np.ndarray
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
@@ -75,8 +93,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     | animated GIF, WEBP, APNG; multi-page TIFF | the first frame |
 
     Args:
-        source: a path to a JPEG, PNG, WEBP, BMP, TIFF or GIF file (known by its bytes, not its suffix); a PIL image;
-            or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or float in [0, 1].
+        source: a path to a JPEG, PNG, WEBP, BMP, TIFF or GIF file (known by its bytes, not its suffix); an
+            `EncodedImage` of such bytes; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or float in [0, 1].
         max_pixels: the largest H * W accepted, checked before the pixels are decoded.
 
     Returns:
@@ -92,6 +110,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         return _from_array(source, max_pixels)
     if isinstance(source, Image.Image):
         return _from_pil(source, "the PIL image", max_pixels)
+    if isinstance(source, EncodedImage):
+        return _from_pil(_open_header(io.BytesIO(source.read()), source.name), source.name, max_pixels)
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source), max_pixels)
     raise ImageError(
@@ -135,10 +155,10 @@ def _from_path(path: Path, max_pixels: int) -> np.ndarray:
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror or error}.") from error
     with stream:
-        return _from_pil(_open_header(stream, path), str(path), max_pixels)
+        return _from_pil(_open_header(stream, str(path)), str(path), max_pixels)
 
 
-def _open_header(stream: IO[bytes], path: Path) -> Image.Image:
+def _open_header(stream: IO[bytes], path: str) -> Image.Image:
     """Let the one plugin that knows the first bytes parse the header; pixels stay undecoded.
 
     `Image.open` would judge the size by a limit of the whole process, and by a warning; here the caller's limit counts.
@@ -152,7 +172,7 @@ def _open_header(stream: IO[bytes], path: Path) -> Image.Image:
             continue
         stream.seek(0)
         try:
-            return factory(stream, os.fspath(path))
+            return factory(stream, path)
         except _DAMAGE as error:
             raise ImageError(f"{path} begins as {name}, but its header is damaged or cut short: {error}.") from error
     raise ImageError(f"{path} is not an image of a kind read here: expected {', '.join(FORMATS)}, known by its bytes.")

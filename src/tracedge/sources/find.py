@@ -1,0 +1,163 @@
+"""Inputs -> parts. What can be refused before any work is refused here."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tracedge.errors import RunError, SettingsError
+from tracedge.jobs import Job, find_images, folded, refuse_collisions
+from tracedge.sources import shards, tables
+from tracedge.sources.braces import expanded, has_braces
+from tracedge.sources.files import LocalFiles, StoredFiles
+from tracedge.sources.member import Member, Part, unreadable
+from tracedge.sources.names import image_suffix, safe_name
+from tracedge.sources.stores import is_url, local_path, store
+from tracedge.sources.tables import Columns
+
+FILES_AT_ONCE = 64
+"""Most files of one part: so many are done again if a worker dies, and so many wait for the slowest of them."""
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """An archive, and where the outputs of its members go."""
+
+    name: str
+    prefix: PurePosixPath
+
+
+def find_parts(
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    columns: Columns | None = None,
+    files_at_once: int = FILES_AT_ONCE,
+) -> list[Part]:
+    """Find what a run reads, and where its results go.
+
+    - Files, folders and patterns of images, as `find_images` takes them; with s3://, gs://, https:// or memory:// in front
+      those of a store.
+    - Names and patterns that end in .tar, .tar.gz, .tgz: webdataset shards. The outputs of a.tar go to a/, named by its
+      members; they are named as the member is, made safe (`names.py`).
+    - Names and patterns that end in .parquet: tables. The outputs of a.parquet go to a/, named by the number of the row.
+    - Braces stand for several names, "shards/{000..099}.tar"; the tree of folders is mirrored from the first pattern or
+      brace on.
+
+    Args:
+        inputs: all of them in any mixture.
+        output: the output folder: left out of the search where it lies inside of an input folder.
+        columns: of parquet files.
+        files_at_once: most files of one part.
+
+    Returns:
+        At least one part; no two write the same file.
+
+    Raises:
+        SettingsError: an input that does not exist, that means no file or cannot be read, or columns without a table.
+        RunError: two inputs whose results would have the same names.
+    """
+    names = [one for entry in inputs for one in _said(local_path(os.fspath(entry)))]
+    archives = list(dict.fromkeys(archive for name, fixed in names for archive in _archives_of(name, fixed)))
+    images = [name for name, _ in names if not _is_archive(name)]
+    if columns not in (None, Columns()) and not any(archive.name.endswith(tables.SUFFIXES) for archive in archives):
+        raise SettingsError("--image-column and --name-column are of parquet files: no input is one.")
+    local = [name for name in images if not is_url(name)]
+    jobs = find_images(local, output=output) if local or not (images or archives) else []
+    stored = [file for name in images if is_url(name) for file in _stored(name)]
+    _refuse_collisions(jobs, stored, archives)
+    return [
+        *(LocalFiles(tuple(jobs[at : at + files_at_once])) for at in range(0, len(jobs), files_at_once)),
+        *(StoredFiles(tuple(stored[at : at + files_at_once])) for at in range(0, len(stored), files_at_once)),
+        *_archive_parts(archives, columns or Columns()),
+    ]
+
+
+def _said(entry: str) -> Iterator[tuple[str, str]]:
+    """The names that an input means, each with its fixed part: the folder above the first brace or pattern, with its "/"."""
+    several = has_braces(entry) and not (not is_url(entry) and Path(entry).exists())
+    first = min((entry.find(sign) for sign in "*?[" if sign in entry), default=len(entry))
+    if several:
+        first = min(first, entry.index("{"))
+    fixed = entry[: entry.rfind("/", 0, first) + 1] if several or first < len(entry) else entry[: entry.rfind("/") + 1]
+    for name in expanded(entry) if several else [entry]:
+        yield name, fixed
+
+
+def _is_archive(name: str) -> bool:
+    is_folder = not is_url(name) and Path(name).is_dir()
+    return name.lower().endswith((*shards.SUFFIXES, *tables.SUFFIXES)) and not is_folder
+
+
+def _archives_of(name: str, fixed: str) -> list[_Archive]:
+    if not _is_archive(name):
+        return []
+    found = _matches(name) if glob.has_magic(name) and not (not is_url(name) and Path(name).exists()) else [name]
+    if not found:
+        raise SettingsError(f"the pattern {name} matches no file.")
+    for file in found:
+        if not is_url(file) and not Path(file).is_file():
+            raise SettingsError(f"{file} does not exist, expected a file.")
+    return [_Archive(file, _prefix(file.removeprefix(fixed))) for file in found]
+
+
+def _matches(pattern: str) -> list[str]:
+    if is_url(pattern):
+        system, path = store(pattern)
+        return sorted(system.unstrip_protocol(found) for found in system.glob(path))
+    return sorted(found for found in glob.glob(pattern, recursive=True) if Path(found).is_file())  # noqa: PTH207
+
+
+def _prefix(name: str) -> PurePosixPath:
+    suffix = next(suffix for suffix in (*shards.SUFFIXES, *tables.SUFFIXES) if name.lower().endswith(suffix))
+    return safe_name(name[: -len(suffix)])
+
+
+def _stored(name: str) -> list[tuple[str, PurePosixPath]]:
+    """The images of a store that a name means, a folder, a pattern or one file, and where their outputs go."""
+    system, path = store(name)
+    if glob.has_magic(path):
+        found, root = system.glob(path), path[: path.rfind("/", 0, min(map(path.find, filter(path.count, "*?["))))]
+    elif system.isdir(path):
+        found, root = system.find(path), path.rstrip("/")
+    else:
+        return [(name, safe_name(path.rsplit("/", 1)[-1]))]
+    wanted = [one for one in sorted(found) if image_suffix(one) and not _is_hidden(one.removeprefix(root))]
+    if not wanted:
+        raise SettingsError(f"no images found in {name}.")
+    return [(system.unstrip_protocol(one), safe_name(one.removeprefix(root))) for one in wanted]
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _refuse_collisions(
+    jobs: Sequence[Job], stored: Sequence[tuple[str, PurePosixPath]], archives: Sequence[_Archive]
+) -> None:
+    files = [*jobs, *(Member(unreadable(url, OSError(url)), relative) for url, relative in stored)]
+    refuse_collisions(files, ("",))
+    refuse_collisions((Member(unreadable(one.name, OSError()), one.prefix) for one in archives), ("",))
+    prefixes = {folded(str(archive.prefix)): archive for archive in archives}
+    for file in files:
+        for above in (file.relative, *file.relative.parents):
+            if archive := prefixes.get(folded(str(above))):
+                raise RunError(
+                    f"{file.source} would be written into {archive.prefix}, the folder of {archive.name}: "
+                    "rename one, or run them into two output folders."
+                )
+    for archive in archives:
+        for above in archive.prefix.parents:
+            if other := prefixes.get(folded(str(above))):
+                raise RunError(f"{archive.name} would be written into the folder of {other.name}: rename one.")
+
+
+def _archive_parts(archives: Sequence[_Archive], columns: Columns) -> Iterator[Part]:
+    for archive in archives:
+        if archive.name.lower().endswith(tables.SUFFIXES):
+            yield from tables.parts_of(archive.name, archive.prefix, columns)
+        else:
+            yield shards.Shard(archive.name, archive.prefix)

@@ -1,0 +1,76 @@
+"""An image that is no file of this machine, as a task of a folder run; and the parts that a source is read in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NoReturn, Protocol
+
+from tracedge.images import EncodedImage
+from tracedge.jobs import Task
+
+MAX_BYTES = 2**30
+"""An encoded image of more bytes than this is not read: no picture under the limit of pixels comes near it."""
+
+
+class Part(Protocol):
+    """What one process takes at a time: it is small, may be pickled, and reads its images only when they are asked for."""
+
+    @property
+    def prefix(self) -> PurePosixPath | None:
+        """The folder that all its outputs go to; None: its tasks are known without reading, and `tasks` is cheap."""
+
+    def tasks(self) -> Iterator[Task]:
+        """Its images in a fixed order. What cannot be read is a task that fails, and no exception."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A `Task` whose bytes come from an archive, a table or a store.
+
+    source: its bytes and its name for people. relative: where its outputs go. suffix: that of its own name, or "".
+    """
+
+    source: EncodedImage
+    relative: PurePosixPath
+    suffix: str = ""
+
+    @property
+    def file(self) -> str:
+        """Its name in the manifest."""
+        return f"{self.relative}{self.suffix}"
+
+    def content_hash(self) -> str | None:
+        """SHA-256 of its bytes, None if they cannot be had: then loading it will say why."""
+        try:
+            return hashlib.sha256(self.source.read()).hexdigest()
+        except Exception:  # a store raises what it likes
+            return None
+
+
+def held(name: str, data: bytes) -> EncodedImage:
+    """An image whose bytes are at hand."""
+    return EncodedImage(name, lambda: data)
+
+
+def fetched(name: str, fetch: Callable[[], bytes]) -> EncodedImage:
+    """An image whose bytes are fetched once, when they are first asked for."""
+    kept: list[bytes] = []
+
+    def read() -> bytes:
+        if not kept:
+            kept.append(fetch())
+        return kept[0]
+
+    return EncodedImage(name, read)
+
+
+def unreadable(name: str, error: Exception) -> EncodedImage:
+    """An image that fails with this error."""
+
+    def fail() -> NoReturn:
+        raise error
+
+    return EncodedImage(name, fail)

@@ -1,0 +1,92 @@
+"""webdataset shards: tar archives of images, read from front to back and never unpacked.
+
+Of a sample's files (`0001.jpg`, `0001.json`) only the images count. What is torn off or damaged is a failure of the
+archive itself, after all the members before it.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO
+
+from tracedge.errors import DataError
+from tracedge.images import EncodedImage
+from tracedge.sources.member import MAX_BYTES, Member, held, unreadable
+from tracedge.sources.names import Names, image_suffix
+from tracedge.sources.stores import opened
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+LONGEST_HEADER = 2**20  # bytes of a long name or of extended fields; they are read into memory
+
+_LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A `Part`: one archive. name: its path or URL. prefix: where the outputs of its members go."""
+
+    name: str
+    prefix: PurePosixPath
+
+    def tasks(self) -> Iterator[Member]:
+        """Its images in the order of the archive."""
+        names = Names(self.prefix)
+        try:
+            with opened(self.name) as stream:
+                for member, source in _images(stream, self.name):
+                    yield Member(source, names.of(member), image_suffix(member))
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except Exception as error:  # of tarfile, of a decompressor, of a store
+            broken = DataError(f"{self.name} cannot be read to its end: {' '.join(str(error).split())}.")
+            broken.__cause__ = error
+            yield Member(unreadable(self.name, broken), self.prefix, _suffix(self.name))
+
+
+class _Header(tarfile.TarInfo):
+    """A header that says so when it is not there: `tarfile` takes a torn archive for one that has ended."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise DataError(f"a header at byte {archive.offset} is damaged or cut off ({error})") from error
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _LONG and header.size > LONGEST_HEADER):
+            raise tarfile.HeaderError(f"it claims {header.size} bytes")
+        return header
+
+
+def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage]]:
+    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as tar:
+        for header in tar:
+            tar.members = []  # tarfile would remember them all
+            if not header.isreg() or not _is_wanted(header.name):
+                continue
+            name = f"{archive}/{header.name}"
+            if header.size > MAX_BYTES:
+                error = DataError(f"{name} has {header.size} bytes, expected an encoded image of at most {MAX_BYTES}.")
+                yield header.name, unreadable(name, error)
+                continue
+            content = tar.extractfile(header)
+            assert content is not None  # a regular member has content
+            yield header.name, held(name, content.read())
+
+
+def _is_wanted(name: str) -> bool:
+    """By the rules of folders: the suffix of an image, and not hidden."""
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+    return bool(image_suffix(name)) and not hidden
+
+
+def _suffix(name: str) -> str:
+    return next(suffix for suffix in (".tar.gz", ".tgz", ".tar") if name.lower().endswith(suffix))

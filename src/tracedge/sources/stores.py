@@ -1,0 +1,83 @@
+"""Files in stores that fsspec reaches: s3://, gs://, https://, memory:// and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from tracedge.errors import DataError, MissingExtraError, SettingsError
+from tracedge.sources.member import MAX_BYTES
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is that of a store, and not a path of this machine.
+
+    >>> is_url("s3://bucket/a.jpg"), is_url("photos/a.jpg")
+    (True, False)
+    """
+    return "://" in name
+
+
+def local_path(url: str) -> str:
+    """The path that a file:// URL means; any other name is given back as it is.
+
+    >>> local_path("file:///data/a%20b.jpg")
+    '/data/a b.jpg'
+    """
+    return unquote(urlsplit(url).path) if url.startswith("file://") else url
+
+
+def store(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it.
+
+    Raises:
+        SettingsError: a chain of stores, or a protocol that fsspec does not know.
+        MissingExtraError: the package that reaches this store is not installed.
+    """
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtraError(f"{url} needs fsspec: pip install 'tracedge[ray]'.") from error
+    if "::" in url:
+        raise SettingsError(f"{url} is a chain of stores: give the URL of the file itself.")
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise MissingExtraError(f"{url} cannot be reached: {error}.") from error
+    except ValueError as error:
+        raise SettingsError(f"{url} cannot be reached: {error}.") from error
+    return system, path
+
+
+@contextmanager
+def opened(name: str) -> Iterator[IO[bytes]]:
+    """A file of this machine or of a store, to be read.
+
+    Raises:
+        DataError: it is no file. OSError: it cannot be opened.
+    """
+    if is_url(name):
+        system, path = store(name)
+        with system.open(path, "rb") as stream:
+            yield stream
+        return
+    if not Path(name).is_file():  # a pipe would be waited for
+        raise DataError(f"{name} is not a file.")
+    with Path(name).open("rb") as stream:
+        yield stream
+
+
+def read_bytes(name: str) -> bytes:
+    """All bytes of an image.
+
+    Raises:
+        DataError: it is no file, or of more than `MAX_BYTES`. OSError: it cannot be read.
+    """
+    with opened(name) as stream:
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{name} has more than {MAX_BYTES} bytes, expected an encoded image.")
+    return data
