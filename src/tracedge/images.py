@@ -34,7 +34,16 @@ from PIL import (
 from tracedge.errors import ImageError, TooManyPixelsError
 from tracedge.fit import Fit
 
-__all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "EncodedImage", "Fit", "ImageSource", "content_hash", "load_image"]
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "EncodedImage",
+    "Fit",
+    "ImageSource",
+    "content_hash",
+    "load_image",
+]
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
 
     Args:
         source: a path to a JPEG, PNG, WEBP, BMP, TIFF or GIF file (known by its bytes, not its suffix); an
-            `EncodedImage` of such bytes; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or float in [0, 1].
+            `EncodedImage` of such bytes; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8,
+            uint16 or float in [0, 1].
         max_pixels: the largest H * W accepted, checked before the pixels are decoded.
 
     Returns:

@@ -14,23 +14,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from tracedge.atomic import atomic_path, is_temporary
-from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
-from tracedge.earlier import is_same, refuse_other_settings, would_fail_again
+from tracedge.earlier import Entry, refuse_other_settings
 from tracedge.errors import RunError, SettingsError
 from tracedge.interrupts import sigterm_raises
-from tracedge.jobs import Job, Task, find_images, folded, output_name, refuse_collisions
-from tracedge.jsonlines import encode
+from tracedge.jobs import Job, Task, find_images, folded, refuse_collisions
 from tracedge.locking import exclusive
 from tracedge.manifest import Manifest
 from tracedge.maps import settings_hash
+from tracedge.outcomes import Outcome, OutputFolder, Status
+from tracedge.sources import Part
+from tracedge.work import Engine, Load, PredictBatch, Steps, Write, work_through
 
 __all__ = ["FolderRun", "Job", "RunSummary", "Task", "find_images"]
 
@@ -38,10 +39,6 @@ MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
 LOCK = ".tracedge.lock"
 
-Status: TypeAlias = Literal["ok", "failed", "skipped"]
-Load: TypeAlias = Callable[[Any], Any]
-PredictBatch: TypeAlias = Callable[[list[Any]], Sequence[Any]]
-Write: TypeAlias = Callable[[Any, Mapping[str, Path]], Mapping[str, object] | None]
 OnProgress: TypeAlias = Callable[[Task, Status, str | None], None]
 
 
@@ -106,6 +103,7 @@ class FolderRun:
         self.outputs = tuple(outputs)
         self.force = force
         self.retry_failed = retry_failed
+        self._folder = OutputFolder(self.output, self.outputs, self.settings_hash, force, retry_failed)
         self._held = ExitStack()
         self._manifest: Manifest | None = None
 
@@ -164,35 +162,19 @@ class FolderRun:
             SettingsError: a batch size below 1.
             RunError: before any work, if two outputs would have one name or an output would replace an input.
         """
-        if batch_size < 1:
-            raise SettingsError(f"batch_size must be at least 1, got {batch_size}.")
-        self._refuse_overwriting(jobs)
-        tally = _Tally(on_progress)
-        start = time.monotonic()
-        batch: list[_Loaded] = []
-        with sigterm_raises():
-            for job in jobs:
-                # 1. What is done is done, and what cannot be done is not tried twice.
-                content_hash = job.content_hash()
-                if self._is_done(job, content_hash):
-                    tally.count(job, "skipped")
-                    continue
-                if (error := self._failed_before(job, content_hash)) is not None:
-                    tally.count_before(job, error)
-                    continue
-                # 2. The image, or a line that says why not.
-                image = attempt(load, job.source)
-                if isinstance(image, Failure):
-                    self._record_failure(job, content_hash, image, tally)
-                    continue
-                # 3. A full batch, and its outputs.
-                batch.append(_Loaded(job, content_hash, image))
-                if len(batch) >= batch_size:
-                    batch_size = min(batch_size, self._finish(batch, predict_batch, write, tally))
-                    batch = []
-            if batch:
-                self._finish(batch, predict_batch, write, tally)
-        return tally.summary(time.monotonic() - start)
+        known = self._begin(jobs, batch_size)
+        steps = Steps(lambda job: load(job.source), predict_batch, write)
+        return self._record(work_through(jobs, self._folder, known, steps, batch_size), on_progress)
+
+    def process_parts(
+        self, parts: Sequence[Part], engine: Engine, *, batch_size: int = 1, on_progress: OnProgress | None = None
+    ) -> RunSummary:
+        """The same for all images of some parts, by an engine whose work was opened; errors as `process`.
+
+        A run that was begun with one engine may go on with another.
+        """
+        known = self._begin([task for part in parts if part.prefix is None for task in part.tasks()], batch_size)
+        return self._record(engine.outcomes(parts, self._folder, known, batch_size), on_progress)
 
     def finished(self, outputs: Sequence[str]) -> list[dict[str, Any]]:
         """The manifest's lines of all images of which these outputs stand in the folder under these settings, by file name.
@@ -214,10 +196,26 @@ class FolderRun:
         Raises:
             RunError: a link inside the output folder leads out of it.
         """
-        path = self.output / output_name(job, suffix)
-        if not path.parent.resolve().is_relative_to(self.output.resolve()):
-            raise RunError(f"{path} lies outside of {self.output}, a link leads there: remove the link.")
-        return path
+        return self._folder.place(job, suffix)
+
+    def _begin(self, jobs: Sequence[Task], batch_size: int) -> Mapping[str, Entry]:
+        """Check what can be checked before any work; gives what the manifest holds, as it grows."""
+        if batch_size < 1:
+            raise SettingsError(f"batch_size must be at least 1, got {batch_size}.")
+        self._refuse_overwriting(jobs)
+        return self._open_manifest().last
+
+    def _record(self, outcomes: Iterator[Outcome], on_progress: OnProgress | None) -> RunSummary:
+        """Write down what became of each image, one after the other."""
+        tally = _Tally(on_progress)
+        start = time.monotonic()
+        with sigterm_raises():
+            for outcome in outcomes:
+                if outcome.line is not None:
+                    self._remove_earlier(outcome.task, keep=self.outputs if outcome.status == "ok" else ())
+                    self._open_manifest().append(outcome.line)  # one that cannot be written ends the run
+                tally.count(outcome)
+        return tally.summary(time.monotonic() - start)
 
     def _open_manifest(self) -> Manifest:
         if self._manifest is None:
@@ -226,49 +224,6 @@ class FolderRun:
 
     def _entry(self, job: Task) -> dict[str, Any] | None:
         return self._open_manifest().last.get(folded(str(job.relative)))
-
-    def _is_done(self, job: Task, content_hash: str | None) -> bool:
-        entry = self._entry(job)
-        return (
-            entry is not None
-            and entry["status"] == "ok"
-            and is_same(entry, self.settings_hash, content_hash)
-            and all(self.output_path(job, suffix).is_file() for suffix in self.outputs)
-        )
-
-    def _failed_before(self, job: Task, content_hash: str | None) -> str | None:
-        """Why it failed in an earlier run, if it would again."""
-        entry = self._entry(job)
-        if entry is None or self.retry_failed or not is_same(entry, self.settings_hash, content_hash):
-            return None
-        return str(entry["error"]) if would_fail_again(entry, self.outputs) else None
-
-    def _finish(self, batch: list[_Loaded], predict_batch: PredictBatch, write: Write, tally: _Tally) -> int:
-        """Predict a batch and write its outputs; gives the batch size that memory allows."""
-        outcomes, size = predict_in_parts(predict_batch, [loaded.image for loaded in batch])
-        for loaded, outcome in zip(batch, outcomes, strict=True):
-            line = outcome if isinstance(outcome, Failure) else attempt(self._write_outputs, loaded, outcome, write)
-            if isinstance(line, Failure):
-                self._record_failure(loaded.job, loaded.content_hash, line, tally)
-            else:
-                self._remove_earlier(loaded.job, keep=self.outputs)
-                # Only now, and outside of attempt: a manifest that cannot be written ends the run.
-                self._open_manifest().append(line)
-                tally.count(loaded.job, "ok")
-        return size
-
-    def _write_outputs(self, loaded: _Loaded, prediction: Prediction, write: Write) -> bytes:
-        """Bring the outputs of one image into place; gives the line that says so."""
-        job = loaded.job
-        with ExitStack() as stack:
-            paths = {suffix: stack.enter_context(atomic_path(self.output_path(job, suffix))) for suffix in self.outputs}
-            fields = {"seconds": round(prediction.seconds, 4), **(write(prediction.result, paths) or {})}
-            return self._line(job, loaded.content_hash, fields)
-
-    def _record_failure(self, job: Task, content_hash: str | None, failure: Failure, tally: _Tally) -> None:
-        self._remove_earlier(job, keep=())
-        self._open_manifest().append(self._line(job, content_hash, {}, failure))
-        tally.count(job, "failed", failure.error)
 
     def _remove_earlier(self, job: Task, keep: Sequence[str]) -> None:
         """Remove what an earlier run of other settings wrote for an image, and this one does not write anew."""
@@ -279,15 +234,6 @@ class FolderRun:
             if _is_suffix(suffix) and suffix not in keep:
                 self.output_path(job, suffix).unlink(missing_ok=True)
 
-    def _line(
-        self, job: Task, content_hash: str | None, fields: Mapping[str, object], failure: Failure | None = None
-    ) -> bytes:
-        own: dict[str, object] = {"file": job.file, "output": str(job.relative), "content_hash": content_hash}
-        own |= {"settings_hash": self.settings_hash, "suffixes": list(self.outputs)}
-        if failure is None:
-            return encode({**fields, **own, "status": "ok", "error": None})
-        return encode({**fields, **own, "status": "failed", "error": failure.error, "lasting": failure.lasting})
-
     def _refuse_overwriting(self, jobs: Sequence[Task]) -> None:
         refuse_collisions(jobs, self.outputs)
         sources = {job.source.resolve() for job in jobs if isinstance(job.source, Path)}
@@ -297,19 +243,7 @@ class FolderRun:
                 path = self.output_path(job, suffix)
                 if path.resolve() in sources:
                     raise RunError(f"the output {path} would replace an input image: choose another output folder.")
-            earlier = last.get(folded(str(job.relative)), {"file": job.file, "status": "failed"})
-            if earlier["status"] == "ok" and earlier["file"] != job.file and not self.force:
-                raise RunError(
-                    f"{self.output} holds the results of {earlier['file']}, which those of {job.source} would replace: "
-                    "choose another output folder, or replace them with --force (force=True)."
-                )
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    job: Task
-    content_hash: str | None
-    image: Any
+            self._folder.refuse_replacing(last.get(folded(str(job.relative))), job)
 
 
 @dataclass
@@ -322,25 +256,19 @@ class _Tally:
     failed: list[tuple[str, str]] = field(default_factory=list)
     failed_before: list[tuple[str, str]] = field(default_factory=list)
 
-    def count(self, job: Task, status: Status, error: str | None = None) -> None:
-        if status == "ok":
+    def count(self, outcome: Outcome) -> None:
+        task, error = outcome.task, outcome.error
+        if outcome.status == "ok":
             self.done += 1
-        elif status == "skipped":
+        elif outcome.status == "skipped":
             self.skipped += 1
         else:
-            self.failed.append((str(job.source), error or ""))
-        self._tell(job, status, error)
-
-    def count_before(self, job: Task, error: str) -> None:
-        self.failed_before.append((str(job.source), error))
-        self._tell(job, "failed", error)
+            (self.failed if outcome.line is not None else self.failed_before).append((str(task.source), error or ""))
+        if self.on_progress is not None:
+            self.on_progress(task, outcome.status, error)
 
     def summary(self, seconds: float) -> RunSummary:
         return RunSummary(self.done, self.skipped, tuple(self.failed), seconds, tuple(self.failed_before))
-
-    def _tell(self, job: Task, status: Status, error: str | None) -> None:
-        if self.on_progress is not None:
-            self.on_progress(job, status, error)
 
 
 def _is_suffix(output: str) -> bool:

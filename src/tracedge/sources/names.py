@@ -81,4 +81,3 @@ def _safe_part(part: str) -> str:
         return plain
     cut = plain.encode()[: LONGEST - 17].decode(errors="ignore")
     return f"{cut}~{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
-

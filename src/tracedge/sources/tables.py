@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".parquet",)
-IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "image_path", "path", "file_name")
+IMAGE_COLUMNS = (
+    "image",
+    "img",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "image_bytes",
+    "bytes",
+    "image_path",
+    "path",
+    "file_name",
+)
 IMAGE_COLUMNS += ("file", "image_url", "url")
 ROWS_AT_ONCE = 16
 
