@@ -13,12 +13,21 @@
     ├── RunError (RuntimeError)         a folder run that must not go on: mixed settings, colliding names
     └── MissingExtraError (ImportError) an optional dependency that is not installed
 
-Each message is one sentence or two: what was expected, what came, how to mend it.
+Each message is one sentence or two: what was expected, what came, how to mend it. It may quote what a file says; so, whatever
+that is, each argument of an error is one line of at most `MAX_MESSAGE` characters that can be printed. Several are several lines.
 """
+
+MAX_MESSAGE = 2000
 
 
 class TracedgeError(Exception):
     """The root: catch this to catch everything raised on purpose."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(_one_line(str(each)) for each in arguments))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class SettingsError(TracedgeError, ValueError):
@@ -63,3 +72,14 @@ class RunError(TracedgeError, RuntimeError):
 
 class MissingExtraError(TracedgeError, ImportError):
     """An optional dependency that is not installed; the message carries the pip line."""
+
+
+def _one_line(message: str) -> str:
+    """Spaces for line breaks, escapes for what cannot be printed, and the middle left out of what is too long."""
+    line = " ".join(message.splitlines())
+    if not line.isprintable():
+        line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in line)
+    if len(line) <= MAX_MESSAGE:
+        return line
+    kept = (MAX_MESSAGE - 5) // 2
+    return f"{line[:kept]} ... {line[-kept:]}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} is not a readable TOML file: {error}") from error
+
+
+@contextmanager
+def of_file(path: Path | None) -> Iterator[None]:
+    """What is wrong with settings that are from a file names the file; None: they are not from one."""
+    try:
+        yield
+    except SettingsError as error:
+        raise error if path is None or str(path) in str(error) else SettingsError(f"{path}: {error}") from error
 
 
 def from_table(kind: type[T], table: Mapping[str, Any]) -> T:

@@ -76,9 +76,9 @@ def plan(request: Request) -> Plan:
     found = Plan(request, needs, tuple(places), tuple(missing))
     data = request.data if request.recipe.data else ()
     if wrong := [said for said in map(refused, data) if said is not None]:
-        raise DataError("\n".join([*wrong, found.absent]).rstrip())
+        raise DataError(*wrong, *found.absent.splitlines())
     if not any(found.rows(index) for index in range(len(places))):
-        raise DataError(f"no row of {request.name} can be run. {found.absent}")
+        raise DataError(*f"no row of {request.name} can be run. {found.absent}".splitlines())
     return found
 
 
