@@ -35,25 +35,17 @@ def verbs(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _section(name: str, verb: Any) -> str:
-    arguments = " ".join(p.make_metavar(ctx=None) if _takes_context(p) else p.human_readable_name for p in _of(verb, "argument"))
-    lines = [f"## {name}", _plain(inspect.cleandoc(verb.help or "")), f"```text\n{name} {arguments} [OPTIONS]\n```"]
-    rows = [_row(each) for each in (*_of(verb, "argument"), *_of(verb, "option"))]
-    lines.append("\n".join(["| | default | |", "| --- | --- | --- |", *rows]))
-    return "\n\n".join(lines)
+    parameters = [each for each in verb.params if not getattr(each, "hidden", False)]
+    arguments = [each for each in parameters if each.param_type_name == "argument"]
+    options = [each for each in parameters if each.param_type_name == "option"]
+    usage = " ".join([name, *(each.name.upper() for each in arguments), "[OPTIONS]"])
+    rows = [_row(each.name.upper(), each) for each in arguments]
+    rows += [_row(", ".join(f"`{word}`" for word in (*each.opts, *each.secondary_opts)), each) for each in options]
+    table = "\n".join(["| | default | |", "| --- | --- | --- |", *rows]) if rows else ""
+    return "\n\n".join([f"## {name}", _plain(inspect.cleandoc(verb.help or "")), f"```text\n{usage}\n```", table])
 
 
-def _takes_context(_: Any) -> bool:
-    return False
-
-
-def _of(verb: Any, kind: str) -> list[Any]:
-    return [p for p in verb.params if p.param_type_name == kind and not getattr(p, "hidden", False)]
-
-
-def _row(parameter: Any) -> str:
-    names = parameter.human_readable_name if parameter.param_type_name == "argument" else ", ".join(
-        f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts)
-    )
+def _row(names: str, parameter: Any) -> str:
     known = parameter.default if isinstance(parameter.default, bool | int | float | str) else None
     default = "required" if parameter.required else ("" if known is None or known is False else f"`{known}`")
     return f"| {names} | {default} | {_plain(parameter.help or '')} |"
