@@ -32,6 +32,9 @@ test: dev  ## The tests, without the slow ones
 test-slow: dev  ## The slow tests alone: kills at random moments, a cluster, a browser, the documents
 	$(BIN)/python -m pytest -m slow
 
+docs: dev  ## The documents as a site, in out/site
+	$(BIN)/python -m mkdocs build
+
 check: dev  ## Lint, format and types
 	$(BIN)/ruff check src tests examples
 	$(BIN)/ruff format --check src tests examples
@@ -40,5 +43,5 @@ check: dev  ## Lint, format and types
 clean:  ## Remove the environment and outputs
 	rm -rf $(VENV) out build .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: help env dev demo test test-slow check clean
+.PHONY: help env dev demo test test-slow docs check clean
 .DEFAULT_GOAL := help

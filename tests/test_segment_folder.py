@@ -147,7 +147,7 @@ def test_a_run_with_yolo_labels_is_resumed_and_replaced(tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")  # pycocotools
 def test_the_page_on_exports_names_every_file_and_its_python_runs(tmp_path, photos):
     page = (Path(__file__).parents[1] / "docs" / "exports.md").read_text()
-    (command,) = re.findall(r"^    tracedge (.*)$", page, re.MULTILINE)
+    (command,) = re.findall(r"^tracedge (.*)$", page, re.MULTILINE)
     run(*command.split(), "--format", "overlay")
     written = {path.name for path in (tmp_path / "masks").iterdir()} | {"labels/a.txt"}
     for name in written - {"sub", "labels", "b.instances.png"}:
