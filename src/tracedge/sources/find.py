@@ -138,7 +138,7 @@ def _is_hidden(name: str) -> bool:
 def _refuse_collisions(
     jobs: Sequence[Job], stored: Sequence[tuple[str, PurePosixPath]], archives: Sequence[_Archive]
 ) -> None:
-    files = [*jobs, *(Member(unreadable(url, OSError(url)), relative) for url, relative in stored)]
+    files: list[Job | Member] = [*jobs, *(Member(unreadable(url, OSError(url)), relative) for url, relative in stored)]
     refuse_collisions(files, ("",))
     refuse_collisions((Member(unreadable(one.name, OSError()), one.prefix) for one in archives), ("",))
     prefixes = {folded(str(archive.prefix)): archive for archive in archives}
