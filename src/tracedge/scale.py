@@ -84,9 +84,7 @@ class RayEngine:
         """Ask a worker: the processors there may be others than here, and with them the precision."""
         ray = _ray()
         self._work = work
-        asked = ray.remote(max_calls=1, **self._resources)(_provenance).remote(
-            work, self.cluster.threads, str(Path.cwd())
-        )
+        asked = ray.remote(**self._resources)(_provenance).remote(work, self.cluster.threads, str(Path.cwd()))
         answer = ray.get(asked)
         if isinstance(answer, TracedgeError | OSError):
             raise answer
@@ -99,16 +97,14 @@ class RayEngine:
         if self._work is None:
             raise RunError("this engine has no work: open it first.")
         shares = [{"share": _Share(part, entries)} for part, entries in _shared_out(parts, known)]
-        rows = (
-            _ray_data()
-            .from_items(shares, override_num_blocks=len(shares))
-            .map_batches(
-                _Worker,
-                fn_constructor_args=(self._work, folder, batch_size, self.cluster.threads, str(Path.cwd())),
-                batch_size=1,
-                compute=_ray_data().ActorPoolStrategy(size=min(self._size, len(shares))),
-                **self._resources,
-            )
+        data = _ray_data()
+        # One share is one block, and so what is done again if a worker dies.
+        rows = data.from_items(shares, override_num_blocks=len(shares)).map_batches(
+            _Worker,
+            fn_constructor_args=(self._work, folder, batch_size, self.cluster.threads, str(Path.cwd())),
+            batch_size=1,
+            compute=data.ActorPoolStrategy(size=min(self._size, len(shares))),
+            **self._resources,
         )
         told: set[str] = set()
         for batch in rows.iter_batches(batch_size=None, prefetch_batches=0):
@@ -226,10 +222,6 @@ def _joined(cluster: Cluster) -> Iterator[None]:
             quiet |= {"include_dashboard": False, "_temp_dir": folder}
         stack.callback(ray.shutdown)
         ray.init(address=cluster.address or "local", **quiet)
-        context = _ray_data().DataContext.get_current()
-        context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context.target_max_block_size = 1  # each row is sent when it is made, and not when 128 MiB are full
         yield
 
 
@@ -269,4 +261,8 @@ def _ray_data() -> Any:
     _ray()
     import ray.data
 
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # there is one of ours
+    context.target_max_block_size = 1  # each row is sent when it is made, and not when 128 MiB are full
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray.data

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Self
+from typing import IO, Literal, Self
 
 from tracedge.errors import DataError
 from tracedge.images import EncodedImage
@@ -67,8 +67,10 @@ class _Header(tarfile.TarInfo):
 
 
 def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage]]:
-    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as tar:
-        for header in tar:
+    mode: Literal["r:", "r:gz"] = "r:" if archive.lower().endswith(".tar") else "r:gz"
+    # Not tarfile's streams ("r|"): those walk to the end of what a header claims, be it terabytes.
+    with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as tar:
+        while (header := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # tarfile would remember them all
             if not header.isreg() or not _is_wanted(header.name):
                 continue
