@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracedge.cli import engine_options as scale
 from tracedge.cli import predictor_options as option
-from tracedge.cli.progress import PhotoBar, finish
+from tracedge.cli.folder_run import run_folder
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tracedge.maps import EdgeMap
+    from tracedge.work import Steps
 
 SOFT = ".edges.png"
 
 
 def edges(
-    paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
+    paths: scale.Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.edges.png and manifest.jsonl.")],
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
@@ -54,6 +56,13 @@ def edges(
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
+    engine: scale.Engine = "local",
+    workers: scale.Workers = None,
+    threads: scale.Threads = None,
+    gpus_per_worker: scale.GpusPerWorker = None,
+    ray_address: scale.RayAddress = None,
+    image_column: scale.ImageColumn = None,
+    name_column: scale.NameColumn = None,
 ) -> None:
     """Instance edges of photos, as 16-bit grey PNGs of each photo's exact size.
 
@@ -61,8 +70,6 @@ def edges(
     """
     # 1. Check everything that can be checked before a model is loaded.
     from tracedge.edges import KINDS
-    from tracedge.images import load_image
-    from tracedge.runs import FolderRun, find_images
     from tracedge.settings import choose
 
     kinds = dict.fromkeys(kind or [])
@@ -70,9 +77,18 @@ def edges(
         choose("kind of edges", name, KINDS)
     suffixes = [SOFT, *(f".edges.{name}.png" for name in kinds if name != "soft")]
     suffixes += [".overlay.png"] * overlay + [".edges.npz"] * npz
-    jobs = find_images(paths, output=output)
+    by = scale.EngineOptions(
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        gpus_per_worker=gpus_per_worker,
+        ray_address=ray_address,
+        image_column=image_column,
+        name_column=name_column,
+    )
+    parts = by.parts(paths, output)
 
-    # 2. The predictor; what its edges depend on is what the run depends on.
+    # 2. What is to be done.
     options = option.PredictorOptions(
         backbone=backbone,
         timestep=timestep,
@@ -88,23 +104,31 @@ def edges(
         local_files_only=local_files_only,
         blocks=tuple(blocks) if blocks else None,
     )
-    predictor = option.predictor(options, student=student, teacher=teacher)
+    work = _EdgesWork(options, student, teacher, max_pixels)
 
-    # 3. Run.
-    with (
-        FolderRun(output, predictor.provenance, tuple(suffixes), force=force, retry_failed=retry_failed) as run,
-        PhotoBar(len(jobs)) as bar,
-    ):
-        summary = run.process(
-            jobs,
-            partial(load_image, max_pixels=max_pixels),
+    # 3. Run, and say what became of it.
+    run_folder(work, parts, output, suffixes, by, batch_size=batch_size, force=force, retry_failed=retry_failed)
+
+
+@dataclass(frozen=True)
+class _EdgesWork:
+    options: option.PredictorOptions
+    student: str | None
+    teacher: bool
+    max_pixels: int
+
+    def open(self) -> Steps:
+        """Load the predictor; what its edges depend on is what the run depends on."""
+        from tracedge.images import load_image
+        from tracedge.work import Steps
+
+        predictor = option.predictor(self.options, student=self.student, teacher=self.teacher)
+        return Steps(
+            lambda task: load_image(task.source, max_pixels=self.max_pixels),
             lambda images: [(image, found) for image, found in zip(images, predictor(images), strict=True)],
             _write,
-            batch_size=batch_size,
-            on_progress=bar.step,
+            predictor.provenance,
         )
-    # 4. Say what became of it.
-    finish(summary, output)
 
 
 def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dict[str, object]:

@@ -80,15 +80,19 @@ class InstanceFiles:
             FolderRun(self.output, provenance, self.suffixes, force=force, retry_failed=retry_failed) as run,
             PhotoBar(len(jobs)) as bar,
         ):
-            summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
-            for name in self.together:
-                _gather(run, name, provenance, self.kept)
-            if self.yolo:
-                _yolo_classes(self.output)
+            summary = run.process(jobs, load, predict, write_photo, batch_size=batch_size, on_progress=bar.step)
+            self.gather(run, provenance)
         finish(summary, self.output)
 
+    def gather(self, run: FolderRun, provenance: dict[str, Any]) -> None:
+        """Write the files of all images that stand in the folder, those of earlier runs too."""
+        for name in self.together:
+            _gather(run, name, provenance, self.kept)
+        if self.yolo:
+            _yolo_classes(self.output)
 
-def _write(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> dict[str, object]:
+
+def write_photo(result: tuple[np.ndarray, Instances], paths: Mapping[str, Path]) -> dict[str, object]:
     """One image's files; what a label map cannot hold, the scores, goes into the manifest."""
     from tracedge.export.geojson import write_geojson
     from tracedge.export.labels import write_instances, write_labels

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class PhotoBar:
-    """A progress bar of photos, with the count of failures."""
+    """A progress bar of photos, with the count of failures. total: how many there are, None if nobody knows."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_source import EdgeOptions, Edges
+from tracedge.cli.engine_options import EngineOptions
 from tracedge.cli.instances_folder import Formats, Output, Overlapping
 from tracedge.cli.proposal_options import ImageIds, Walk, masks_from
 from tracedge.cli.segment_folder import segment_folder
@@ -56,9 +58,10 @@ def refine(
     segment_folder(
         [str(images)],
         output,
-        masks_from(masks, image_ids, max_pixels),
+        partial(masks_from, masks, image_ids, max_pixels),
         EdgeOptions(folder=edges, options=options, student=student, teacher=teacher),
         SegmentSettings(overlapping=overlapping, propagation=PropagationSettings(walk=walk)),
+        engine=EngineOptions(),
         formats=formats or [],
         batch_size=batch_size,
         force=force,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from tracedge.cli import engine_options as scale
 from tracedge.cli import predictor_options as option
 from tracedge.cli.edge_source import EdgeOptions, Edges
 from tracedge.cli.instances_folder import Formats, Output, Overlapping
@@ -25,7 +27,7 @@ Proposals = Annotated[
 
 
 def segment(
-    paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
+    paths: scale.Inputs,
     output: Output,
     edges: Edges = None,
     proposals: Proposals = "edges",
@@ -54,6 +56,13 @@ def segment(
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
+    engine: scale.Engine = "local",
+    workers: scale.Workers = None,
+    threads: scale.Threads = None,
+    gpus_per_worker: scale.GpusPerWorker = None,
+    ray_address: scale.RayAddress = None,
+    image_column: scale.ImageColumn = None,
+    name_column: scale.NameColumn = None,
 ) -> None:
     """Instances of photos: a label map each (uint16, the photo's exact size), and all of them in one COCO file.
 
@@ -67,7 +76,7 @@ def segment(
         backbone=backbone, size=size, zoom=zoom, device=device, dtype=dtype, local_files_only=local_files_only
     )
     refiner = sam_options(sam, sam_prompts, options)
-    source = proposals_from(proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
+    source = partial(proposals_from, proposals, features, crf, options, image_ids=image_ids, max_pixels=max_pixels)
     settings = SegmentSettings(bgp=bgp, overlapping=overlapping, propagation=PropagationSettings(walk=walk))
     segment_folder(
         paths,
@@ -76,6 +85,15 @@ def segment(
         EdgeOptions(folder=edges, options=options, student=student, teacher=teacher, shared=proposals in ZERO_SHOT),
         settings if min_score is None else replace(settings, min_score=min_score),
         refiner,
+        engine=scale.EngineOptions(
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            gpus_per_worker=gpus_per_worker,
+            ray_address=ray_address,
+            image_column=image_column,
+            name_column=name_column,
+        ),
         formats=formats or [],
         batch_size=batch_size,
         force=force,

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracedge.cli import engine_options as scale
 from tracedge.cli import predictor_options as option
-from tracedge.cli.progress import PhotoBar, finish
+from tracedge.cli.folder_run import run_folder
 from tracedge.images import MAX_PIXELS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tracedge.maps import EdgeMap
+    from tracedge.work import Steps
 
 
 def teach(
-    images: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
+    images: scale.Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pseudo labels.")],
     backbone: option.Backbone = "mini",
     px: Annotated[
@@ -46,17 +48,32 @@ def teach(
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
+    engine: scale.Engine = "local",
+    workers: scale.Workers = None,
+    threads: scale.Threads = None,
+    gpus_per_worker: scale.GpusPerWorker = None,
+    ray_address: scale.RayAddress = None,
+    image_column: scale.ImageColumn = None,
+    name_column: scale.NameColumn = None,
 ) -> None:
     """Pseudo labels: <stem>.image.png and <stem>.edges.png of every photo. A rerun skips what is done.
 
     The classes edge, interior and uncertain are cut from the soft edges by `tracedge distill`, so that another rule
     needs no second pass. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
     """
-    from tracedge.runs import FolderRun, find_images
-    from tracedge.student.pseudo_labels import EDGES, IMAGE, load_at
+    from tracedge.student.pseudo_labels import EDGES, IMAGE
 
-    jobs = find_images(images, output=output)
-    teacher = option.PredictorOptions(
+    by = scale.EngineOptions(
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        gpus_per_worker=gpus_per_worker,
+        ray_address=ray_address,
+        image_column=image_column,
+        name_column=name_column,
+    )
+    parts = by.parts(images, output)
+    options = option.PredictorOptions(
         backbone=backbone,
         timestep=timestep,
         rule=rule,
@@ -69,22 +86,39 @@ def teach(
         dtype=dtype,
         local_files_only=local_files_only,
         snap=snap,
-    ).build()
-    px = px or 2 * teacher.size
-    settings = teacher.provenance | {"taught_px": px}
-    with (
-        FolderRun(output, settings, (IMAGE, EDGES), force=force, retry_failed=retry_failed) as run,
-        PhotoBar(len(jobs)) as bar,
-    ):
-        summary = run.process(
-            jobs,
-            partial(load_at, px=px, max_pixels=max_pixels),
+    )
+    run_folder(
+        _TeachWork(options, px, max_pixels),
+        parts,
+        output,
+        (IMAGE, EDGES),
+        by,
+        batch_size=batch_size,
+        force=force,
+        retry_failed=retry_failed,
+        done="taught",
+    )
+
+
+@dataclass(frozen=True)
+class _TeachWork:
+    options: option.PredictorOptions
+    px: int | None
+    max_pixels: int
+
+    def open(self) -> Steps:
+        """Load the teacher."""
+        from tracedge.student.pseudo_labels import load_at
+        from tracedge.work import Steps
+
+        teacher = self.options.build()
+        px = self.px or 2 * teacher.size
+        return Steps(
+            lambda task: load_at(task.source, px=px, max_pixels=self.max_pixels),
             lambda photos: [(photo, found) for photo, found in zip(photos, teacher(photos), strict=True)],
             _write,
-            batch_size=batch_size,
-            on_progress=bar.step,
+            teacher.provenance | {"taught_px": px},
         )
-    finish(summary, output, done="taught")
 
 
 def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dict[str, object]:

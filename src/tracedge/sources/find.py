@@ -95,20 +95,25 @@ def _is_archive(name: str) -> bool:
 def _archives_of(name: str, fixed: str) -> list[_Archive]:
     if not _is_archive(name):
         return []
-    found = _matches(name) if glob.has_magic(name) and not (not is_url(name) and Path(name).exists()) else [name]
+    if is_url(name):
+        found = _stored_matches(name, fixed) if glob.has_magic(name) else [(name, name.removeprefix(fixed))]
+    else:
+        several = glob.has_magic(name) and not Path(name).exists()
+        matches = sorted(glob.glob(name, recursive=True)) if several else [name]  # noqa: PTH207
+        found = [(match, match.removeprefix(fixed)) for match in matches]
     if not found:
         raise SettingsError(f"the pattern {name} matches no file.")
-    for file in found:
+    for file, _ in found:
         if not is_url(file) and not Path(file).is_file():
             raise SettingsError(f"{file} does not exist, expected a file.")
-    return [_Archive(file, _prefix(file.removeprefix(fixed))) for file in found]
+    return [_Archive(file, _prefix(relative)) for file, relative in found]
 
 
-def _matches(pattern: str) -> list[str]:
-    if is_url(pattern):
-        system, path = store(pattern)
-        return sorted(system.unstrip_protocol(found) for found in system.glob(path))
-    return sorted(found for found in glob.glob(pattern, recursive=True) if Path(found).is_file())  # noqa: PTH207
+def _stored_matches(pattern: str, fixed: str) -> list[tuple[str, str]]:
+    """The URLs of a store that fit a pattern, and their names below its fixed part."""
+    system, path = store(pattern)
+    above = store(fixed)[1].rstrip("/") + "/"
+    return [(system.unstrip_protocol(found), found.removeprefix(above)) for found in sorted(system.glob(path))]
 
 
 def _prefix(name: str) -> PurePosixPath:
@@ -138,7 +143,7 @@ def _is_hidden(name: str) -> bool:
 def _refuse_collisions(
     jobs: Sequence[Job], stored: Sequence[tuple[str, PurePosixPath]], archives: Sequence[_Archive]
 ) -> None:
-    files = [*jobs, *(Member(unreadable(url, OSError(url)), relative) for url, relative in stored)]
+    files: list[Job | Member] = [*jobs, *(Member(unreadable(url, OSError(url)), relative) for url, relative in stored)]
     refuse_collisions(files, ("",))
     refuse_collisions((Member(unreadable(one.name, OSError()), one.prefix) for one in archives), ("",))
     prefixes = {folded(str(archive.prefix)): archive for archive in archives}

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, Literal, Self
 
 from tracedge.errors import DataError
 from tracedge.images import EncodedImage
@@ -50,7 +50,7 @@ class _Header(tarfile.TarInfo):
     """A header that says so when it is not there: `tarfile` takes a torn archive for one that has ended."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ class _Header(tarfile.TarInfo):
             raise DataError(f"a header at byte {archive.offset} is damaged or cut off ({error})") from error
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.size < 0 or (header.type in _LONG and header.size > LONGEST_HEADER):
             raise tarfile.HeaderError(f"it claims {header.size} bytes")
@@ -67,9 +67,11 @@ class _Header(tarfile.TarInfo):
 
 
 def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage]]:
-    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as tar:
-        for header in tar:
-            tar.members = []  # tarfile would remember them all
+    mode: Literal["r:", "r:gz"] = "r:" if archive.lower().endswith(".tar") else "r:gz"
+    # Not tarfile's streams ("r|"): those walk to the end of what a header claims, be it terabytes.
+    with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as tar:
+        while (header := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would remember them all
             if not header.isreg() or not _is_wanted(header.name):
                 continue
             name = f"{archive}/{header.name}"

@@ -23,19 +23,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".parquet",)
 IMAGE_COLUMNS = (
-    "image",
-    "img",
-    "jpg",
-    "jpeg",
-    "png",
-    "webp",
-    "image_bytes",
-    "bytes",
-    "image_path",
-    "path",
-    "file_name",
+    *("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes"),
+    *("image_path", "path", "file_name", "file", "image_url", "url"),
 )
-IMAGE_COLUMNS += ("file", "image_url", "url")
 ROWS_AT_ONCE = 16
 
 
@@ -75,8 +65,7 @@ class Rows:
         except Exception as error:  # of arrow, or of a store
             broken = DataError(f"{self.name} cannot be read to its end: {' '.join(str(error).split())}.")
             broken.__cause__ = error
-            where = self.prefix / f"row-groups-from-{self.groups[0]}"
-            yield Member(unreadable(self.name, broken), where, ".parquet")
+            yield Member(unreadable(self.name, broken), self.prefix, ".parquet")
 
     def _rows(self, stream: Any) -> Iterator[Mapping[str, Any]]:
         wanted = [name for name in (self.columns.image, self.columns.name) if name is not None]
@@ -104,7 +93,9 @@ def parts_of(name: str, prefix: PurePosixPath, columns: Columns) -> list[Rows]:
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     if chosen.name is not None:
         return [Rows(name, prefix, chosen, tuple(range(len(sizes))), 0)] if sizes else []
-    return [Rows(name, prefix, chosen, (group,), sum(sizes[:group])) for group in range(len(sizes))]
+    if len(sizes) == 1:
+        return [Rows(name, prefix, chosen, (0,), 0)]
+    return [Rows(name, prefix / f"{group:05d}", chosen, (group,), sum(sizes[:group])) for group in range(len(sizes))]
 
 
 def _image_column(schema: pyarrow.Schema, asked: str | None, file: str) -> str:

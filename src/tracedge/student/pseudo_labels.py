@@ -21,7 +21,7 @@ from scipy.ndimage import maximum_filter
 
 from tracedge.errors import DataError
 from tracedge.export.png import read_png16
-from tracedge.images import load_image
+from tracedge.images import ImageSource, load_image
 from tracedge.runs import MANIFEST, SETTINGS
 from tracedge.settings import choose
 
@@ -86,9 +86,9 @@ class PseudoLabel:
     edges: Edges
 
 
-def load_at(path: Path, px: int, max_pixels: int) -> NDArray[np.uint8]:
+def load_at(source: ImageSource, px: int, max_pixels: int) -> NDArray[np.uint8]:
     """A picture brought to a long side of px, its aspect kept: uint8 (H, W, 3)."""
-    image = Image.fromarray(load_image(path, max_pixels=max_pixels))
+    image = Image.fromarray(load_image(source, max_pixels=max_pixels))
     scale = px / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return np.asarray(image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC))
