@@ -82,6 +82,8 @@ class FolderRun:
             folder of its own, labels/, in which the tree of the images is mirrored.
         force: go on although the folder holds results of other settings, and replace those of the images of this run.
         retry_failed: try again also what failed under these settings and has not changed since.
+        gathered: names of files in the folder that tell of all its images. They are removed before the manifest gets a line
+            more, and whoever calls writes them anew at the end: one that is there tells of all that the manifest tells of.
 
     Raises:
         SettingsError: no outputs, or a suffix that is none.
@@ -97,6 +99,7 @@ class FolderRun:
         *,
         force: bool = False,
         retry_failed: bool = False,
+        gathered: Sequence[str] = (),
     ) -> None:
         if isinstance(outputs, str) or not outputs or not all(_is_suffix(suffix) for suffix in outputs):
             raise SettingsError(f"outputs must be suffixes such as ('.edges.png',), got {outputs!r}.")
@@ -106,6 +109,7 @@ class FolderRun:
         self.outputs = tuple(outputs)
         self.force = force
         self.retry_failed = retry_failed
+        self.gathered = tuple(gathered)
         self._held = ExitStack()
         self._manifest: Manifest | None = None
 
@@ -253,7 +257,7 @@ class FolderRun:
             else:
                 self._remove_earlier(loaded.job, keep=self.outputs)
                 # Only now, and outside of attempt: a manifest that cannot be written ends the run.
-                self._open_manifest().append(line)
+                self._record(line)
                 tally.count(loaded.job, "ok")
         return size
 
@@ -267,8 +271,14 @@ class FolderRun:
 
     def _record_failure(self, job: Task, content_hash: str | None, failure: Failure, tally: _Tally) -> None:
         self._remove_earlier(job, keep=())
-        self._open_manifest().append(self._line(job, content_hash, {}, failure))
+        self._record(self._line(job, content_hash, {}, failure))
         tally.count(job, "failed", failure.error)
+
+    def _record(self, line: bytes) -> None:
+        """Add a line to the manifest; what tells of all images is not right any more."""
+        for name in self.gathered:
+            (self.output / name).unlink(missing_ok=True)
+        self._open_manifest().append(line)
 
     def _remove_earlier(self, job: Task, keep: Sequence[str]) -> None:
         """Remove what an earlier run of other settings wrote for an image, and this one does not write anew."""
