@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
-from tracedge.atomic import atomic_path, is_temporary
+from tracedge.atomic import atomic_path, remove_leftovers
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
 from tracedge.earlier import is_same, refuse_other_settings, would_fail_again
 from tracedge.errors import RunError, SettingsError
@@ -120,7 +120,7 @@ class FolderRun:
             raise RunError(f"the output folder {self.output} cannot be made: {error.strerror}.") from error
         with ExitStack() as stack:
             stack.enter_context(exclusive(self.output / LOCK))
-            _remove_leftovers(self.output)
+            remove_leftovers(self.output, unless=MANIFEST)
             manifest = stack.enter_context(Manifest(self.output / MANIFEST))
             if not self.force:
                 refuse_other_settings(manifest.last.values(), self.settings, self.settings_hash, self.output / SETTINGS)
@@ -357,13 +357,3 @@ def _is_suffix(output: str) -> bool:
     *folders, suffix = output.split("/")
     plain = not {"", ".", ".."} & set(folders) and not any(character in output for character in "\\\0")
     return plain and suffix.startswith(".") and len(suffix) > 1
-
-
-def _remove_leftovers(output: Path) -> None:
-    """Remove the temporary files of a killed run; a folder below that is another run's own is left alone."""
-    for where, folders, names in os.walk(output):
-        if MANIFEST in names and Path(where) != output:
-            folders.clear()
-            continue
-        for name in filter(is_temporary, names):
-            Path(where, name).unlink(missing_ok=True)
