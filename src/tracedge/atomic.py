@@ -55,6 +55,19 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
+def remove_leftovers(folder: Path, *, unless: str | None = None) -> None:
+    """Remove the temporary files that a kill left in a folder and below; for its one user, who writes nothing there now.
+
+    unless: the name of a file that tells of another user: folders below that hold one are left alone.
+    """
+    for where, folders, names in os.walk(folder):
+        if unless in names and Path(where) != folder:
+            folders.clear()
+            continue
+        for name in filter(is_temporary, names):
+            Path(where, name).unlink(missing_ok=True)
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tracedge.atomic import atomic_path
-from tracedge.backbones.mini import MiniConfig, build_mini, save_mini
+from tracedge.backbones.mini import CARD, MiniConfig, build_mini, save_mini
 from tracedge.checkpoints import cut_log, read_checkpoint, under, write_checkpoint
 from tracedge.errors import DataError, SettingsError, TracedgeError, TrainingError
 from tracedge.images import load_image
@@ -248,7 +248,9 @@ def pretrain(
         if time.monotonic() - last_write > checkpoint_seconds or step == stop:
             _write_checkpoint(output, config, described, network, average, optimisers, step)
             last_write = time.monotonic()
-    if step and step == resumed:  # the run may have been killed between its last checkpoint and its model
+    if (
+        step and step == resumed and _written_step(output / "model") != step
+    ):  # the run may have been killed between its last checkpoint and its model
         _write_model(output / "model", config, average, step)
     return output / "model"
 
@@ -295,6 +297,14 @@ def _write_checkpoint(
     with atomic_path(output / "config.json") as path:
         path.write_text(json.dumps(asdict(config), indent=2, sort_keys=True) + "\n")
     _write_model(output / "model", config, average, step)
+
+
+def _written_step(folder: Path) -> int | None:
+    """The step of the model in a folder; it is whole, since the folder came into place in one piece."""
+    try:
+        return int(json.loads((folder / CARD).read_text(encoding="utf-8"))["trained"]["steps"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _write_model(folder: Path, config: PretrainConfig, average: dict[str, Tensor], step: int) -> None:

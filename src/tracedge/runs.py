@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from tracedge.atomic import atomic_path, is_temporary
+from tracedge.atomic import atomic_path, remove_leftovers
 from tracedge.earlier import Entry, refuse_other_settings
 from tracedge.errors import RunError, SettingsError
 from tracedge.interrupts import sigterm_raises
@@ -79,6 +79,8 @@ class FolderRun:
             folder of its own, labels/, in which the tree of the images is mirrored.
         force: go on although the folder holds results of other settings, and replace those of the images of this run.
         retry_failed: try again also what failed under these settings and has not changed since.
+        gathered: names of files in the folder that tell of all its images. They are removed before the manifest gets a line
+            more, and whoever calls writes them anew at the end: one that is there tells of all that the manifest tells of.
 
     Raises:
         SettingsError: no outputs, or a suffix that is none.
@@ -94,6 +96,7 @@ class FolderRun:
         *,
         force: bool = False,
         retry_failed: bool = False,
+        gathered: Sequence[str] = (),
     ) -> None:
         if isinstance(outputs, str) or not outputs or not all(_is_suffix(suffix) for suffix in outputs):
             raise SettingsError(f"outputs must be suffixes such as ('.edges.png',), got {outputs!r}.")
@@ -104,6 +107,7 @@ class FolderRun:
         self.force = force
         self.retry_failed = retry_failed
         self._folder = OutputFolder(self.output, self.outputs, self.settings_hash, force, retry_failed)
+        self.gathered = tuple(gathered)
         self._held = ExitStack()
         self._manifest: Manifest | None = None
 
@@ -114,7 +118,7 @@ class FolderRun:
             raise RunError(f"the output folder {self.output} cannot be made: {error.strerror}.") from error
         with ExitStack() as stack:
             stack.enter_context(exclusive(self.output / LOCK))
-            _remove_leftovers(self.output)
+            remove_leftovers(self.output, unless=MANIFEST)
             manifest = stack.enter_context(Manifest(self.output / MANIFEST))
             if not self.force:
                 refuse_other_settings(manifest.last.values(), self.settings, self.settings_hash, self.output / SETTINGS)
@@ -213,9 +217,15 @@ class FolderRun:
             for outcome in outcomes:
                 if outcome.line is not None:
                     self._remove_earlier(outcome.task, keep=self.outputs if outcome.status == "ok" else ())
-                    self._open_manifest().append(outcome.line)  # one that cannot be written ends the run
+                    self._append(outcome.line)
                 tally.count(outcome)
         return tally.summary(time.monotonic() - start)
+
+    def _append(self, line: bytes) -> None:
+        """Add a line to the manifest; what tells of all images is not right any more. A failure to do so ends the run."""
+        for name in self.gathered:
+            (self.output / name).unlink(missing_ok=True)
+        self._open_manifest().append(line)
 
     def _open_manifest(self) -> Manifest:
         if self._manifest is None:
@@ -275,13 +285,3 @@ def _is_suffix(output: str) -> bool:
     *folders, suffix = output.split("/")
     plain = not {"", ".", ".."} & set(folders) and not any(character in output for character in "\\\0")
     return plain and suffix.startswith(".") and len(suffix) > 1
-
-
-def _remove_leftovers(output: Path) -> None:
-    """Remove the temporary files of a killed run; a folder below that is another run's own is left alone."""
-    for where, folders, names in os.walk(output):
-        if MANIFEST in names and Path(where) != output:
-            folders.clear()
-            continue
-        for name in filter(is_temporary, names):
-            Path(where, name).unlink(missing_ok=True)

@@ -51,6 +51,7 @@ def train(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from tracedge.atomic import remove_leftovers
     from tracedge.detector.config import DetectorConfig
     from tracedge.detector.files import read_card, refuse_other_classes
     from tracedge.detector.labels import find_labels
@@ -89,6 +90,8 @@ def train(
     )
     alone = exclusive(output / LOCK) if rank == 0 else nullcontext()
     with alone, Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
+        if rank == 0:
+            remove_leftovers(output)
         task = bar.add_task("train", total=settings.steps, loss="-", rate=0.0)
 
         def show(step: training.Progress) -> None:
@@ -105,4 +108,4 @@ def train(
             on_step=show,
         )
     if rank == 0:
-        typer.echo(f"the detector is in {detector}")
+        typer.echo(f"{'' if bar.tasks[task].completed else 'already done: '}the detector is in {detector}")

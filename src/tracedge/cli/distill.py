@@ -52,6 +52,7 @@ def distill(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from tracedge.atomic import remove_leftovers
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK
     from tracedge.settings import from_table, read_toml
@@ -80,6 +81,8 @@ def distill(
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[losses]}, {task.fields[rate]:.1f} images/s"))
     alone = exclusive(output / LOCK) if rank == 0 else nullcontext()
     with alone, Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
+        if rank == 0:
+            remove_leftovers(output)
         task = bar.add_task("distill", total=settings.steps, losses="starting", rate=0.0)
 
         def show(step: training.Progress) -> None:
@@ -106,7 +109,7 @@ def distill(
             on_checkpoint=score if check is not None else None,
         )
     if rank == 0:
-        typer.echo(f"the student is in {student}")
+        typer.echo(f"{'' if bar.tasks[task].completed else 'already done: '}the student is in {student}")
 
 
 def _own_gpu(rank: int) -> str | None:

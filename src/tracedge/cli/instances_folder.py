@@ -76,8 +76,10 @@ class InstanceFiles:
         """
         from tracedge.runs import FolderRun
 
+        gathered = [TOGETHER[name] for name in self.together]
+        options = {"force": force, "retry_failed": retry_failed}
         with (
-            FolderRun(self.output, provenance, self.suffixes, force=force, retry_failed=retry_failed) as run,
+            FolderRun(self.output, provenance, self.suffixes, **options, gathered=gathered) as run,
             PhotoBar(len(jobs)) as bar,
         ):
             summary = run.process(jobs, load, predict, write_photo, batch_size=batch_size, on_progress=bar.step)

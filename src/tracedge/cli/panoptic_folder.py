@@ -45,7 +45,7 @@ def panoptic_folder(
     from tracedge.runs import FolderRun
 
     with (
-        FolderRun(output, provenance, (PNG,), force=force, retry_failed=retry_failed) as run,
+        FolderRun(output, provenance, (PNG,), force=force, retry_failed=retry_failed, gathered=(FILE,)) as run,
         PhotoBar(len(jobs)) as bar,
     ):
         summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
@@ -70,16 +70,22 @@ def _gather(run: FolderRun, categories: Sequence[Category], provenance: Mapping[
 
 def _finished(run: FolderRun) -> Iterator[tuple[int, str, PanopticMap]]:
     """(image id, file name, map) of each finished image, by file name: COCO's number where all names have one, else from 1."""
+    from tracedge.datasets.coco import number_of
+
+    files = [line["file"] for line in run.finished((PNG,))]
+    own = [number for file in files if (number := number_of(PurePosixPath(file).stem)) is not None]
+    numbers = own if len(set(own)) == len(files) else range(1, len(files) + 1)
+    for number, (file, found) in zip(numbers, maps_of(run, PNG), strict=True):
+        yield number, file, found
+
+
+def maps_of(run: FolderRun, png: str) -> Iterator[tuple[str, PanopticMap]]:
+    """(file name, map) of each finished image, by file name; png: the output that holds the map."""
     import sys
 
-    from tracedge.datasets.coco import number_of
     from tracedge.export.png import read_rgb
     from tracedge.panoptic_map import PanopticMap, Segment
 
-    lines = list(run.finished((PNG,)))
-    own = [number for line in lines if (number := number_of(PurePosixPath(line["file"]).stem)) is not None]
-    numbers = own if len(set(own)) == len(lines) else range(1, len(lines) + 1)
-    for number, line in zip(numbers, lines, strict=True):
+    for line in run.finished((png,)):
         segments = tuple(Segment(*each) for each in line["segments"])
-        rgb = read_rgb(run.output_of(line, PNG), max_pixels=sys.maxsize)
-        yield number, line["file"], PanopticMap.from_rgb(rgb, segments)
+        yield line["file"], PanopticMap.from_rgb(read_rgb(run.output_of(line, png), max_pixels=sys.maxsize), segments)

@@ -25,7 +25,9 @@ def pretrain(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tracedge import pretraining
-    from tracedge.runs import find_images
+    from tracedge.atomic import remove_leftovers
+    from tracedge.locking import exclusive
+    from tracedge.runs import LOCK, find_images
     from tracedge.settings import read_toml
 
     if threads:
@@ -43,11 +45,13 @@ def pretrain(
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}, {task.fields[rate]:.1f} images/s"),
     )
-    with Progress(*columns, TimeRemainingColumn()) as bar:
+    output.mkdir(parents=True, exist_ok=True)
+    with exclusive(output / LOCK), Progress(*columns, TimeRemainingColumn()) as bar:
+        remove_leftovers(output)
         task = bar.add_task("pretrain", total=settings.steps, loss="-", rate=0.0)
 
         def show(step: pretraining.Progress) -> None:
             bar.update(task, completed=step.step, loss=f"{step.loss:.4f}", rate=step.images_per_second)
 
         model = pretraining.pretrain(pool, settings, output, device=device, on_step=show)
-    typer.echo(f"the model is in {model}")
+    typer.echo(f"{'' if bar.tasks[task].completed else 'already done: '}the model is in {model}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracedge.cli import predictor_options as option
+from tracedge.cli.panoptic_folder import FILE, maps_of
+from tracedge.cli.progress import PhotoBar, finish
+
 if TYPE_CHECKING:
-    from tracedge.panoptic_map import PanopticMap
+    from tracedge.runs import FolderRun
 
 
 def scenes(
@@ -31,67 +33,55 @@ def scenes(
             "--in-one-piece", help="Only scenes in which no object is cut in two by another; others are passed over."
         ),
     ] = False,
+    force: option.Force = False,
 ) -> None:
-    """Draw synthetic scenes: images/*.png and masks/*.png (uint16, 0 background, 1..K objects)."""
-    from rich.progress import track
+    """Draw synthetic scenes: images/*.png and masks/*.png (uint16, 0 background, 1..K objects).
 
+    A rerun skips what is done; other seeds join those that stand there. Exit codes: 0 all done, 1 some failed, 2 wrong use.
+    """
+    from tracedge.datasets import scene_files
+    from tracedge.evaluation.processes import in_order
+    from tracedge.runs import FolderRun
+
+    # 1. Which scenes, and what they depend on besides the seed.
+    outputs = [scene_files.IMAGE, scene_files.MASKS] + [scene_files.PANOPTIC] * panoptic
+    settings = {"scenes": {"px": size, "in_one_piece": in_one_piece}}
+    gathered = (FILE,) if panoptic or (output / FILE).exists() else ()
+    with FolderRun(output, settings, outputs, force=force, gathered=gathered) as run:
+        seeds = _in_one_piece(seed, count, size, workers) if in_one_piece else list(range(seed, seed + count))
+        done = {scene_files.seed_of(line["file"]) for line in run.finished(outputs)}
+        left = [each for each in seeds if each not in done]
+        drawn = in_order(partial(scene_files.draw, px=size), left, workers)
+
+        # 2. Draw them, a few ahead of those that are written.
+        def load(wanted: int) -> scene_files.DrawnScene:
+            return next(scene for scene in drawn if scene.seed == wanted)
+
+        with PhotoBar(count) as bar:
+            tasks = [scene_files.SceneTask(each) for each in seeds]
+            summary = run.process(tasks, load, list, scene_files.write, on_progress=bar.step)
+
+        # 3. One file of all that stand in the folder.
+        if gathered:
+            _gather(run)
+    finish(summary, output, done="drawn")
+
+
+def _in_one_piece(seed: int, wanted: int, px: int, workers: int) -> list[int]:
+    """The first so many seeds from `seed` on whose scenes are in one piece; each is drawn to see that."""
+    from itertools import count, islice
+
+    from tracedge.datasets.scene_files import seed_if_in_one_piece
+    from tracedge.evaluation.processes import in_order
+
+    looked_at = in_order(partial(seed_if_in_one_piece, px=px), count(seed), workers)
+    return list(islice((found for found in looked_at if found is not None), wanted))
+
+
+def _gather(run: FolderRun) -> None:
+    from tracedge.datasets.scene_files import PANOPTIC, seed_of
     from tracedge.datasets.scenes import SCENE_CATEGORIES
     from tracedge.export.panoptic import write_panoptic
 
-    write = partial(_write_scene, output=output, px=size, in_one_piece=in_one_piece)
-    with _mapped(workers) as mapped:
-        shown = track(_drawn(write, mapped, seed, count), "drawing", total=count)
-        if panoptic:
-            maps = ((number, f"{_name(number)}.png", found) for number, found in shown)
-            write_panoptic(output / "panoptic.json", maps, SCENE_CATEGORIES)
-        else:
-            for _ in shown:
-                pass
-    typer.echo(f"{count} scenes in {output / 'images'}, their masks in {output / 'masks'}")
-
-
-@contextmanager
-def _mapped(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """`map`, in this process or in several."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    if workers == 1:
-        yield map
-    else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield partial(pool.map, chunksize=8)
-
-
-def _drawn(
-    write: Callable[[int], PanopticMap | None], mapped: Callable[..., Iterator[Any]], seed: int, count: int
-) -> Iterator[tuple[int, PanopticMap]]:
-    """Seed and map of as many scenes, the first that are wanted."""
-    left = count
-    while left:
-        seeds = range(seed, seed + left)
-        for number, found in zip(seeds, mapped(write, seeds), strict=True):
-            if found is not None:
-                left -= 1
-                yield number, found
-        seed = seeds.stop
-
-
-def _name(seed: int) -> str:
-    return f"scene_{seed:07d}"
-
-
-def _write_scene(seed: int, output: Path, px: int, in_one_piece: bool) -> PanopticMap | None:
-    """Writes picture and masks; None for a scene that is passed over."""
-    from PIL import Image
-
-    from tracedge.atomic import atomic_path
-    from tracedge.datasets.scenes import draw_scene
-
-    scene = draw_scene(seed, px)
-    if in_one_piece and not scene.in_one_piece:
-        return None
-    for kind, picture in (("images", scene.image), ("masks", scene.labels)):
-        with atomic_path(output / kind / f"{_name(seed)}.png") as path:
-            Image.fromarray(picture).save(path, format="PNG")
-    return scene.panoptic
+    maps = ((seed_of(file), file, found) for file, found in maps_of(run, PANOPTIC))
+    write_panoptic(run.output / FILE, maps, SCENE_CATEGORIES, pngs=False)

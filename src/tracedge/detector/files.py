@@ -68,6 +68,16 @@ def write_detector(folder: Path, network: Any, pixels: Pixels, card: DetectorCar
         path.write_text(_model_card(card), encoding="utf-8")
 
 
+def is_written(folder: Path, card: DetectorCard) -> bool:
+    """Whether a folder holds the detector of this card, whole: the model card, which says the steps, is written last."""
+    try:
+        _, metadata = read_tensors(folder / WEIGHTS)
+        whole = (folder / CARD).read_text(encoding="utf-8") == _model_card(card)
+    except (OSError, CheckpointError):
+        return False
+    return whole and metadata.get("detector") == json.dumps(asdict(card))
+
+
 def read_detector(name: str | Path, *, local_files_only: bool = False) -> tuple[Mask2Former, DetectorCard]:
     """The network and the card of a folder or hub id; of a Mask2Former that tracedge did not train, what its config says.
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from tracedge.backbones.loading import place
 from tracedge.checkpoints import cut_log
 from tracedge.detector.config import DetectorConfig
-from tracedge.detector.files import DetectorCard, read_detector, refuse_other_classes, write_detector
+from tracedge.detector.files import DetectorCard, is_written, read_detector, refuse_other_classes, write_detector
 from tracedge.detector.labels import Labels
 from tracedge.detector.network import Mask2Former, freeze_statistics, untrained
 from tracedge.detector.views import View, Views, stacked
@@ -102,12 +102,13 @@ def train_detector(
         cut_log(output / LOG, step)
     wrapped, prepared = accelerator.prepare(network, optimiser)
 
+    def card_of(at: int) -> DetectorCard:
+        trained = {"steps": at, "config": asdict(config), **origin}
+        return DetectorCard(config.px, labels.categories, labels.panoptic, trained)
+
     def save(at: int) -> None:
-        card = DetectorCard(
-            config.px, labels.categories, labels.panoptic, {"steps": at, "config": asdict(config), **origin}
-        )
         with state.averaged():
-            write_detector(output / DETECTOR, model.network, model.pixels, card)
+            write_detector(output / DETECTOR, model.network, model.pixels, card_of(at))
 
     # 2. Views are drawn ahead of the steps that see them.
     stop = config.steps if until_step is None else min(until_step, config.steps)
@@ -156,7 +157,8 @@ def train_detector(
                 state.write(step)
                 save(step)
                 last_write = time.monotonic()
-    if step and step == resumed and accelerator.is_main_process:
+    written = is_written(output / DETECTOR, card_of(step))
+    if step and step == resumed and accelerator.is_main_process and not written:
         save(step)  # the run may have been killed between its last checkpoint and its detector
     return output / DETECTOR
 

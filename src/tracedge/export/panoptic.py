@@ -50,7 +50,8 @@ def write_panoptic(
     known, seen = by_id(categories), set[object]()
     records: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    path.unlink(missing_ok=True)
+    if pngs:
+        path.unlink(missing_ok=True)
     for image_id, file_name, panoptic in images:
         image, annotation = panoptic_records(panoptic, image_id, file_name, known)
         for key in (image["id"], annotation["file_name"]):

@@ -60,6 +60,16 @@ def write_student(folder: Path, tensors: Mapping[str, Tensor], card: StudentCard
         path.write_text(_model_card(card), encoding="utf-8")
 
 
+def is_written(folder: Path, card: StudentCard) -> bool:
+    """Whether a folder holds the student of this card, whole: the model card, which says the steps, is written last."""
+    try:
+        _, there = read_student(folder)
+        whole = (folder / CARD).read_text(encoding="utf-8") == _model_card(card)
+    except (OSError, CheckpointError):
+        return False
+    return whole and asdict(there) == json.loads(json.dumps(asdict(card)))
+
+
 def read_student(folder: Path) -> tuple[dict[str, Tensor], StudentCard]:
     """The weights and the card of a folder.
 

@@ -34,6 +34,7 @@ from tracedge.student.files import (
     find_student,
     fingerprint,
     is_same_model,
+    is_written,
     read_student,
     refuse_other,
 )
@@ -183,7 +184,8 @@ def distill(
                     if on_checkpoint is not None:
                         _log(output, {"step": step, **on_checkpoint(step, predictor)})
                 last_write = time.monotonic()
-    if step and step == resumed and accelerator.is_main_process:
+    written = is_written(output / "student", card_of(backbone, config, origin, step))
+    if step and step == resumed and accelerator.is_main_process and not written:
         with state.averaged():  # the run may have been killed between its last checkpoint and its student
             save(step)
     return output / "student"
