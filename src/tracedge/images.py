@@ -10,7 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -39,8 +42,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 100_000_000
 
-# What Pillow's parsers are known to raise on a damaged file, besides what they document.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -55,7 +57,10 @@ _DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
+    MemoryError,
 )
+"""What Pillow's parsers are known to raise on a damaged file, besides what they document."""
+
 _FLOAT_SLACK = 1e-3  # a quarter of an 8-bit step: the rounding of an earlier resize is not an error
 _DEEP_GREY = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
@@ -134,8 +139,16 @@ def _from_path(path: Path, max_pixels: int) -> np.ndarray:
         stream = path.open("rb")
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror or error}.") from error
-    with stream:
+    with stream, without_warnings():
         return _from_pil(_open_header(stream, path), str(path), max_pixels)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Pillow warns of damaged metadata, which does not matter here; with warnings as errors it would not read the pixels."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def _open_header(stream: IO[bytes], path: Path) -> Image.Image:
@@ -153,7 +166,7 @@ def _open_header(stream: IO[bytes], path: Path) -> Image.Image:
         stream.seek(0)
         try:
             return factory(stream, os.fspath(path))
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ImageError(f"{path} begins as {name}, but its header is damaged or cut short: {error}.") from error
     raise ImageError(f"{path} is not an image of a kind read here: expected {', '.join(FORMATS)}, known by its bytes.")
 
@@ -168,7 +181,7 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
         return np.array(_on_white(upright))
     except ImageError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ImageError(f"{name} cannot be decoded, it is damaged or cut short: {error}.") from error
 
 

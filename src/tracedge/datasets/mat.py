@@ -26,7 +26,18 @@ _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT = 1, 2
 _WHOLE = {8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}  # class of a matrix -> its type
-_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # kind of an element
+_STORED = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}  # kind of an element
 _Elements = list[tuple[int, memoryview]]
 
 

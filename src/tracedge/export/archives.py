@@ -29,7 +29,17 @@ _LENGTHS = {b"\x01\x00": "<H", b"\x02\x00": "<I"}  # of the header, by the versi
 _KIND = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?[biufSU][0-9]{1,9})['"]""")
 _ORDER = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)\b""")
 _SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([0-9L,\s]{0,200})\)""")  # Python 2 wrote 3L
-_DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Arrays:
