@@ -1,8 +1,8 @@
 """`python -m fuzz`: let atheris damage files, guided by coverage, and say what broke the contract.
 
-    python -m fuzz                      the names of the readers
-    python -m fuzz all --seconds 60     each of them for a minute, one after the other; prints the table of docs/fuzzing.md
-    python -m fuzz manifest --seconds 60 --faults FOLDER     one of them; FOLDER keeps the bytes that broke it
+python -m fuzz                      the names of the readers
+python -m fuzz all --seconds 60     each of them for a minute, one after the other; prints the table of docs/fuzzing.md
+python -m fuzz manifest --seconds 60 --faults FOLDER     one of them; FOLDER keeps the bytes that broke it
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _COVERAGE = re.compile(r"cov: (\d+)")
 
 def main() -> int:
     """0 if nothing was found."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("reader", nargs="?", help="a name, or all")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--faults", type=Path, default=Path("out/fuzz"))
@@ -42,10 +44,14 @@ def main() -> int:
 def _row(name: str, asked: argparse.Namespace) -> int:
     """One reader in a process of its own; prints its row."""
     options = ["--seconds", str(asked.seconds), "--faults", str(asked.faults), "--seed", str(asked.seed)]
-    done = subprocess.run([sys.executable, "-m", "fuzz", name, *options], capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz", name, *options], capture_output=True, text=True, errors="replace"
+    )
     executed, coverage = _STATS.findall(done.stderr), _COVERAGE.findall(done.stderr)
     faults = done.stdout.count("FAULT")
-    print(f"| {name} | {executed[-1] if executed else '?'} | {coverage[-1] if coverage else '?'} | {faults} |", flush=True)
+    print(
+        f"| {name} | {executed[-1] if executed else '?'} | {coverage[-1] if coverage else '?'} | {faults} |", flush=True
+    )
     if done.returncode or not executed:
         print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr, flush=True)
     return int(bool(faults or done.returncode))
@@ -82,16 +88,26 @@ def fuzz(name: str, seconds: int, faults: Path, seed: int) -> None:
             return bytes(atheris.Mutate(content, most))
         return reader.mutate(content, chance)[:most]
 
-    options = [f"-max_total_time={seconds}", f"-rss_limit_mb={_MEMORY}", "-timeout=30", f"-seed={seed}", "-max_len=65536"]
+    options = [
+        f"-max_total_time={seconds}",
+        f"-rss_limit_mb={_MEMORY}",
+        "-timeout=30",
+        f"-seed={seed}",
+        "-max_len=65536",
+    ]
     atheris.Setup(
-        [sys.argv[0], corpus.name, *options, "-print_final_stats=1", f"-artifact_prefix={faults}/"], one, custom_mutator=mutate
+        [sys.argv[0], corpus.name, *options, "-print_final_stats=1", f"-artifact_prefix={faults}/"],
+        one,
+        custom_mutator=mutate,
     )
     atheris.Fuzz()
 
 
 def _place(error: Exception) -> str:
     """The kind of an error, and the last line of the package, or of a check, on its way."""
-    ours = [one for one in traceback.extract_tb(error.__traceback__) if "tracedge" in one.filename or "fuzz" in one.filename]
+    ours = [
+        one for one in traceback.extract_tb(error.__traceback__) if "tracedge" in one.filename or "fuzz" in one.filename
+    ]
     last = ours[-1]
     return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno} ({last.name})"
 

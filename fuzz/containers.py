@@ -24,11 +24,16 @@ def damaged_png(content: bytes, chance: Random) -> bytes:
     at, kind = chance.randrange(len(chunks)), chance.randrange(5)
     name, data = chunks[at]
     if kind <= 2:
-        chunks[at] = (name, zlib.compress(damaged(zlib.decompress(data), chance)) if name == b"IDAT" else damaged(data, chance))
+        chunks[at] = (
+            name,
+            zlib.compress(damaged(zlib.decompress(data), chance)) if name == b"IDAT" else damaged(data, chance),
+        )
     elif kind == 3:
         chunks.insert(chance.randrange(len(chunks) + 1), chunks[at])
     else:
-        extra = chance.choice((b"eXIf", b"iCCP", b"zTXt", b"iTXt", b"tRNS", b"PLTE", b"acTL", b"fcTL", b"sRGB", b"gAMA", b"pHYs"))
+        extra = chance.choice(
+            (b"eXIf", b"iCCP", b"zTXt", b"iTXt", b"tRNS", b"PLTE", b"acTL", b"fcTL", b"sRGB", b"gAMA", b"pHYs")
+        )
         chunks.insert(chance.randrange(1, len(chunks) + 1), (extra, damaged(data, chance)))
     return _SIGNATURE + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
@@ -37,7 +42,7 @@ def damaged_png(content: bytes, chance: Random) -> bytes:
 
 def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
     found, at = [], len(_SIGNATURE)
-    while at + 8 <= len(content):
+    while at + 8 <= len(content) and content.startswith(_SIGNATURE):
         (length,) = struct.unpack(">I", content[at : at + 4])
         found.append((content[at + 4 : at + 8], content[at + 8 : at + 8 + length]))
         at += 12 + length
@@ -61,7 +66,7 @@ def damaged_npz(content: bytes, chance: Random) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [(name, archive.read(name)) for name in archive.namelist()]
-    except (zipfile.BadZipFile, ValueError):
+    except Exception:  # damaged before, in whatever way
         return damaged(content, chance)
     kind = chance.randrange(8) if members else 7
     at = chance.randrange(len(members)) if members else 0
@@ -72,7 +77,9 @@ def damaged_npz(content: bytes, chance: Random) -> bytes:
     elif kind <= 4:
         members[at] = members[at][0], _npy(chance.choice(ARRAYS))
     elif kind == 5:
-        members.insert(at, (chance.choice((members[at][0], "scores.npy", "../up.npy", "a\nb.npy", "masks", "")), members[at][1]))
+        members.insert(
+            at, (chance.choice((members[at][0], "scores.npy", "../up.npy", "a\nb.npy", "masks", "")), members[at][1])
+        )
     elif kind == 6:
         del members[at]
     else:
@@ -100,7 +107,19 @@ def _npy(array: np.ndarray) -> bytes:
 def _with_header(member: bytes, chance: Random) -> bytes:
     """Another header before the same numbers: as many or as strange as it likes."""
     kind = chance.choice(("|b1", "<f8", "|O", "<U1000000", "<i4", "V0", "no type", "<M8[ns]", "[('a','<f4')]"))
-    shape = chance.choice(("()", "(0,)", "(-1,)", "(9999999999,)", "(1,)" * 3, "(65536, 65536, 9)", "(2L, 3)", "'a'", "((",))
+    shape = chance.choice(
+        (
+            "()",
+            "(0,)",
+            "(-1,)",
+            "(9999999999,)",
+            "(1,)" * 3,
+            "(65536, 65536, 9)",
+            "(2L, 3)",
+            "'a'",
+            "((",
+        )
+    )
     text = f"{{'descr': {kind!r}, 'fortran_order': {chance.choice((True, False, 2))}, 'shape': {shape}, }}"
     header = text.encode().ljust(118) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + member[128:]
@@ -115,7 +134,19 @@ def damaged_safetensors(content: bytes, chance: Random) -> bytes:
     if chance.randrange(4) == 0:
         return content[:8] + table + damaged(numbers, chance)
     if chance.randrange(3) == 0:
-        for kind in (b"F64", b"F16", b"BF16", b"I64", b"BOOL", b"F8_E4M3", b"F8_E5M2", b"C64", b"U32", b"F8_E8M0", b"F4"):
+        for kind in (
+            b"F64",
+            b"F16",
+            b"BF16",
+            b"I64",
+            b"BOOL",
+            b"F8_E4M3",
+            b"F8_E5M2",
+            b"C64",
+            b"U32",
+            b"F8_E8M0",
+            b"F4",
+        ):
             if chance.randrange(3) == 0:
                 table = table.replace(b'"F32"', b'"' + kind + b'"', 1)
     else:

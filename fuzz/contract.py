@@ -58,24 +58,30 @@ def hold(reader: Reader, content: bytes, folder: Path) -> TracedgeError | None:
     assert time.process_time() - started < SECONDS, f"{reader.name} took {time.process_time() - started:.0f} s"
     assert not said, f"{reader.name} warned: {said[0].message}"
     if refused is not None:
-        check_message(str(refused), path if reader.named else None)
+        check_message(str(refused), (path.name, str(folder)) if reader.named else ("",))
     return refused
 
 
-def check_message(message: str, path: Path | None) -> None:
-    """One line of bounded length that can be printed anywhere and names the file, or the folder that it is one of."""
+def check_message(message: str, names: tuple[str, ...]) -> None:
+    """One line of bounded length that can be printed anywhere and names the file, or another one of its folder."""
     assert 0 < len(message) <= MAX_MESSAGE, f"a message of {len(message)} characters"
     assert message.isprintable(), f"a message that cannot be printed in one line: {message!r}"
     message.encode()
-    if path is not None:
-        assert path.name in message or str(path.parent) in message, f"{path.name} is not named in: {message}"
+    assert any(name in message for name in names), f"{names[0]} is not named in: {message}"
 
 
 _watched: list[str] = []
 _outside: list[str] = []
 _OURS = tuple(
     os.path.realpath(place)
-    for place in (*sysconfig.get_paths().values(), sys.base_prefix, sys.prefix, Path(__file__).parents[1], "/dev", "/proc")
+    for place in (
+        *sysconfig.get_paths().values(),
+        sys.base_prefix,
+        sys.prefix,
+        Path(__file__).parents[1],
+        "/dev",
+        "/proc",
+    )
 )
 
 

@@ -115,13 +115,13 @@ def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path):
         "a": r"a\.png has the value 9, which is none of its 4 classes",
         "b": r"b\.png is a PNG of mode RGB, expected one channel",
         "c": r"c\.png cannot be read",
-        "d": r"d\.npz has keys",
-        "e": r"e\.npz: scores of classes are finite",
-        "f": r"f\.npz has scores, expected keys and masks",
+        "d": r"d\.npz .*it has keys",
+        "e": r"e\.npz .*: scores of classes are finite",
+        "f": r"f\.npz .*it has scores, expected keys and masks",
         "g": r"g\.npz cannot be read as scores",
         "h": r"h\.npz cannot be read as scores",
-        "i": r"i\.npz has no named arrays, expected keys and masks",
-        "j": r"j\.npz has masks of <U1, expected scores as numbers",
+        "i": r"i\.npz cannot be read as scores",
+        "j": r"j\.npz .*it has masks of <U1, expected scores as numbers",
         "z": r"has no map of 1 images, of z for one",
     }.items():
         with pytest.raises(DataError, match=sentence):

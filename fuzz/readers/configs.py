@@ -18,7 +18,9 @@ _CONFIGS = Path(__file__).parents[2] / "configs"
 def _plain(config: object) -> bytes:
     """Every setting with its default, a line each."""
     said = asdict(config).items()  # type: ignore[call-overload]
-    return "\n".join(f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for name, value in said).encode()
+    return "\n".join(
+        f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for name, value in said
+    ).encode()
 
 
 def _distill(path: Path) -> None:
@@ -36,7 +38,11 @@ def _detector(path: Path) -> None:
 def _pretrain(path: Path) -> None:
     with of_file(path):
         found = config_from_dict(read_toml(path))
-    assert isinstance(found, PretrainConfig) and 0 <= found.rate_at(0) <= found.learning_rate and found.stage_at(0).px >= 16
+    assert (
+        isinstance(found, PretrainConfig)
+        and 0 <= found.rate_at(0) <= found.learning_rate
+        and found.stage_at(0).px >= 16
+    )
     assert found.model.width % found.model.heads == 0 and found.steps > 0
 
 

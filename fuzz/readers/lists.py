@@ -40,7 +40,7 @@ def _voc(folder: Path) -> None:
 def _split(path: Path) -> None:
     found = open_voc(path.parents[2], "val")
     assert found.names == ("2007_1.jpg",)
-    assert all(sample.truth.instances.shape == (6, 8) for sample in found.instances())
+    assert all(sample.truth.shape == (6, 8) for sample in found.instances())
 
 
 READERS = [

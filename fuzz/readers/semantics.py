@@ -9,7 +9,6 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from fuzz.containers import damaged_text
 from fuzz.contract import Reader
 from fuzz.json_trees import damaged_json
 from fuzz.mutations import damaged
@@ -40,9 +39,16 @@ def _xml_files() -> list[bytes]:
 def _damaged_xml(content: bytes, chance: Random) -> bytes:
     kind = chance.randrange(6)
     if kind == 0:
-        return b'<?xml version="1.0" encoding="' + chance.choice((b"latin-1", b"no such", b"utf-7", b"idna", b"")) + b'"?>' + content
+        return (
+            b'<?xml version="1.0" encoding="'
+            + chance.choice((b"latin-1", b"no such", b"utf-7", b"idna", b""))
+            + b'"?>'
+            + content
+        )
     if kind == 1:
-        bomb = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + content.decode("utf-8", "replace").replace("cat", "&y;")
+        bomb = '<!DOCTYPE a [<!ENTITY x "cat"><!ENTITY y "&x;&x;">]>' + content.decode("utf-8", "replace").replace(
+            "cat", "&y;"
+        )
         return bomb.encode(chance.choice(("utf-8", "utf-16", "utf-16-le", "cp1252")), "replace")
     if kind == 2:
         return content.replace(b"<object>", b"<object>" * chance.choice((2, 100, 20_000)))
@@ -87,7 +93,7 @@ def _records() -> list[bytes]:
 
 def _classes(path: Path) -> None:
     for sample in open_labelled(path.parent).instances():
-        assert sample.truth.classes is None or len(sample.truth.classes) == len(sample.truth.instances)
+        assert sample.truth.classes is None or len(sample.truth.classes) == len(sample.truth.objects)
 
 
 READERS = [

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 from tracedge.errors import DataError
 
+MAX_CATEGORY = (1 << 31) - 1
+"""The largest id that a map of int32 can hold."""
+
 
 @dataclass(frozen=True)
 class Category:
     """One class of segments: a number, a name, and whether its segments are things (one object each) or stuff.
+
+    Raises:
+        DataError: a value of another kind, or a number that is not in -1..2,147,483,647 (-1 is none of a data set's own).
 
     >>> str(Category(187, "sky-other-merged", isthing=False))
     "'sky-other-merged' (stuff)"
@@ -20,6 +26,14 @@ class Category:
     id: int
     name: str
     isthing: bool
+
+    def __post_init__(self) -> None:
+        if type(self.id) is not int or not -1 <= self.id <= MAX_CATEGORY:
+            raise DataError(f"the id of a category is a whole number up to {MAX_CATEGORY}, got {self.id!r:.60}.")
+        if not isinstance(self.name, str) or type(self.isthing) is not bool:
+            raise DataError(
+                f"a category has a text as name and is a thing or not, got {self.name!r:.60} and {self.isthing!r:.60}."
+            )
 
     def __str__(self) -> str:
         """As a sentence names it."""

@@ -11,8 +11,10 @@ import hashlib
 import io
 import os
 import struct
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -66,8 +68,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 100_000_000
 
-# What Pillow's parsers are known to raise on a damaged file, besides what they document.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -82,7 +83,10 @@ _DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
+    MemoryError,
 )
+"""What Pillow's parsers are known to raise on a damaged file, besides what they document."""
+
 _FLOAT_SLACK = 1e-3  # a quarter of an 8-bit step: the rounding of an earlier resize is not an error
 _DEEP_GREY = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
@@ -121,7 +125,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     if isinstance(source, Image.Image):
         return _from_pil(source, "the PIL image", max_pixels)
     if isinstance(source, EncodedImage):
-        return _from_pil(_open_header(io.BytesIO(source.read()), source.name), source.name, max_pixels)
+        return _from_stream(io.BytesIO(source.read()), source.name, max_pixels)
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source), max_pixels)
     raise ImageError(
@@ -165,7 +169,20 @@ def _from_path(path: Path, max_pixels: int) -> np.ndarray:
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror or error}.") from error
     with stream:
-        return _from_pil(_open_header(stream, str(path)), str(path), max_pixels)
+        return _from_stream(stream, str(path), max_pixels)
+
+
+def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> np.ndarray:
+    with without_warnings():
+        return _from_pil(_open_header(stream, name), name, max_pixels)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Pillow warns of damaged metadata, which does not matter here; with warnings as errors it would not read the pixels."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def _open_header(stream: IO[bytes], path: str) -> Image.Image:
@@ -183,7 +200,7 @@ def _open_header(stream: IO[bytes], path: str) -> Image.Image:
         stream.seek(0)
         try:
             return factory(stream, path)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ImageError(f"{path} begins as {name}, but its header is damaged or cut short: {error}.") from error
     raise ImageError(f"{path} is not an image of a kind read here: expected {', '.join(FORMATS)}, known by its bytes.")
 
@@ -198,7 +215,7 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
         return np.array(_on_white(upright))
     except ImageError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ImageError(f"{name} cannot be decoded, it is damaged or cut short: {error}.") from error
 
 

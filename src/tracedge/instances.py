@@ -21,6 +21,9 @@ Masks = NDArray[np.bool_]
 MAX_LABELS = 65_535
 """More instances than this do not fit a uint16 label map."""
 
+MAX_MASK_BYTES = 1 << 34
+"""That the masks of one image may take, a byte a pixel: a small file can name any number of large ones."""
+
 
 @dataclass(frozen=True, eq=False)
 class Instances:
@@ -76,6 +79,7 @@ class Instances:
             raise DataError(f"a label map has labels from 0, got {int(labels.min())}.")
         present = np.unique(labels)
         present = present[present > 0]
+        refuse_too_many(len(present), labels.shape)
         return cls(labels[None] == present[:, None, None], scores)  # type: ignore[arg-type]
 
     @staticmethod
@@ -199,6 +203,17 @@ class Instances:
                 }
             )
         return records
+
+
+def refuse_too_many(count: int, image_hw: tuple[int, ...]) -> None:
+    """Say it before the memory is asked for.
+
+    Raises:
+        DataError: so many masks of an image (H, W) would take more than `MAX_MASK_BYTES`.
+    """
+    if count * math.prod(image_hw) > MAX_MASK_BYTES:
+        size = " x ".join(map(str, image_hw))
+        raise DataError(f"{count} masks of {size} (rows x columns) would take more than {MAX_MASK_BYTES >> 30} GiB.")
 
 
 def inner_point(mask: NDArray[np.bool_]) -> tuple[int, int]:

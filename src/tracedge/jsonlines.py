@@ -24,6 +24,18 @@ def encode(entry: object) -> bytes:
     return json.dumps(entry, sort_keys=True, allow_nan=False, default=_plain).encode() + b"\n"
 
 
+def decode(line: bytes | str) -> Any:
+    """What a line holds, or any other JSON.
+
+    Raises:
+        ValueError: no JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(line if isinstance(line, str) else line.decode())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_and_mend(path: Path) -> list[bytes]:
     """The whole lines of a file, none if it is not there; a torn one at its end is cut off."""
     return [line for _, line in lines_with_offsets(path)]

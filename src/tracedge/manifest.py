@@ -12,7 +12,7 @@ from typing import Any
 
 from tracedge.errors import RunError
 from tracedge.jobs import folded
-from tracedge.jsonlines import append, read_and_mend
+from tracedge.jsonlines import append, decode, read_and_mend
 
 _REQUIRED = frozenset({"file", "output", "content_hash", "settings_hash", "status", "error"})
 
@@ -76,9 +76,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = decode(line)
     except ValueError:
         return None
-    if not isinstance(entry, dict) or not entry.keys() >= _REQUIRED or not isinstance(entry["output"], str):
+    if not isinstance(entry, dict) or not entry.keys() >= _REQUIRED:
         return None
-    return entry
+    texts = [entry[key] for key in ("file", "output", "settings_hash", "status")]
+    suffixes = entry.get("suffixes", [])
+    whole = isinstance(suffixes, list) and all(isinstance(each, str) for each in (*texts, *suffixes))
+    return entry if whole else None

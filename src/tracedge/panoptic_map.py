@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracedge.categories import MAX_CATEGORY
 from tracedge.errors import DataError
 from tracedge.maps import canonical_json
 from tracedge.semantic_map import UNKNOWN
@@ -28,7 +29,7 @@ class Segment:
 
     Args:
         id: 1..16,777,215, once in an image.
-        category_id: a whole number from 0; see `tracedge.categories`.
+        category_id: a whole number from 0 to 2,147,483,647; see `tracedge.categories`.
         isthing: a thing is one object; a stuff segment is all of its class in the image.
         score: how sure, in [0, 1], or None where nothing says it.
         iscrowd: a group of things nobody took apart; of a truth only.
@@ -53,6 +54,8 @@ class Segment:
             if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
                 raise DataError(f"a segment needs a whole number from {least} as {name}, got {value!r:.60}.")
             object.__setattr__(self, name, int(value))
+        if self.category_id > MAX_CATEGORY:
+            raise DataError(f"a segment needs a category_id up to {MAX_CATEGORY}, got {self.category_id}.")
         if self.id > MAX_ID:
             raise DataError(f"a segment needs an id up to {MAX_ID}, which a colour can hold, got {self.id}.")
         for name in ("isthing", "iscrowd"):

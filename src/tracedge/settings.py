@@ -18,6 +18,8 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "str": ("text", (str,)),
     "bool": ("true or false", (bool,)),
 }
+_MAX_BYTES = 1 << 20
+_LARGEST = 1 << 63
 T = TypeVar("T")
 
 
@@ -28,8 +30,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         SettingsError: it cannot be read, or is no TOML.
     """
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise SettingsError(f"{path} is larger than settings ever are ({_MAX_BYTES} bytes)")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, SettingsError):
+            raise
         raise SettingsError(f"{path} is not a readable TOML file: {error}") from error
 
 
@@ -83,7 +89,8 @@ def choose(what: str, name: str, known: Mapping[str, T]) -> T:
 
 
 def check_types(settings: Any) -> None:
-    """Refuse values that are not of their field's type: int, float (finite), str, bool, or a dataclass that is its own default.
+    """Refuse values that are not of their field's type: int (64 bits), float (finite), str, bool, or a dataclass that is its own
+    default.
 
     Fields of other types are not looked at.
 
@@ -93,9 +100,19 @@ def check_types(settings: Any) -> None:
     for field in fields(settings):
         value, nested = getattr(settings, field.name), field.default_factory
         if isinstance(nested, type) and is_dataclass(nested) and not isinstance(value, nested):
-            raise SettingsError(f"{field.name} takes {nested.__name__}, got {value!r}")
+            raise SettingsError(f"{field.name} takes {nested.__name__}, got {_short(value)}")
         if str(field.type) not in _TYPES:
             continue
         named, types = _TYPES[str(field.type)]
         if type(value) not in types or (type(value) is float and not math.isfinite(value)):  # a bool is no int here
-            raise SettingsError(f"{field.name} takes {named}, got {value!r}")
+            raise SettingsError(f"{field.name} takes {named}, got {_short(value)}")
+        if type(value) is int and not -_LARGEST <= value < _LARGEST:
+            raise SettingsError(f"{field.name} takes {named} of at most 64 bits, got {_short(value)}")
+
+
+def _short(value: object) -> str:
+    """As a sentence quotes it."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return f"{type(value).__name__} that is too long to write"

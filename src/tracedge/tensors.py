@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import CheckpointError
+
+_KINDS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8} | {
+    getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)
+}
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -31,7 +36,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the table of a file.
 
     Raises:
-        CheckpointError: missing, truncated or not safetensors, or a floating tensor that is not finite.
+        CheckpointError: missing, truncated or not safetensors, of an unusual kind of numbers, or not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -39,6 +44,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+    if strange := [name for name, tensor in tensors.items() if tensor.dtype not in _KINDS]:
+        raise CheckpointError(
+            f"{path} holds numbers that are not read here: {strange[0]} is {tensors[strange[0]].dtype}"
+        )
     broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise CheckpointError(f"{path} holds values that are not finite, first in {broken[0]}")

@@ -20,6 +20,7 @@ from torch import Tensor
 from tracedge.backbones import flow
 from tracedge.backbones.protocol import ForwardProcess
 from tracedge.errors import CheckpointError, SettingsError
+from tracedge.settings import check_types
 
 if TYPE_CHECKING:
     from diffusers import PixArtTransformer2DModel
@@ -38,6 +39,7 @@ class MiniConfig:
     grid: int = 16
 
     def __post_init__(self) -> None:
+        check_types(self)
         if min(self.width, self.heads, self.depth, self.patch, self.grid) < 1:
             raise SettingsError(f"every size of a mini model must be at least 1, got {asdict(self)}")
         if self.width % (4 * self.heads):

@@ -59,12 +59,13 @@ def train(
     from tracedge.errors import SettingsError
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK
-    from tracedge.settings import from_table, read_toml
+    from tracedge.settings import from_table, of_file, read_toml
 
     table = read_toml(config) if config else {}
     if backbone is not None and start is not None:
         raise SettingsError("a detector that goes on has its backbone: leave --backbone or --start out.")
-    settings = from_table(DetectorConfig, table | ({"backbone": backbone} if backbone is not None else {}))
+    with of_file(config):
+        settings = from_table(DetectorConfig, table | ({"backbone": backbone} if backbone is not None else {}))
     if settings.backbone != SMALL:
         backbone_of(settings.backbone)
     labels = find_labels(pseudo, images, min_score=min_score, max_pixels=max_pixels)

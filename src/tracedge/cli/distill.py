@@ -55,14 +55,15 @@ def distill(
     from tracedge.atomic import remove_leftovers
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK
-    from tracedge.settings import from_table, read_toml
+    from tracedge.settings import from_table, of_file, read_toml
     from tracedge.student import training
     from tracedge.student.config import DistillConfig
     from tracedge.student.files import find_student, read_student
     from tracedge.student.pseudo_labels import PseudoLabels
 
     rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
-    settings = from_table(DistillConfig, read_toml(config) if config else {})
+    with of_file(config):
+        settings = from_table(DistillConfig, read_toml(config) if config else {})
     labels = [PseudoLabels(folder) for folder in pseudo]
     first = find_student(start, local_files_only=local_files_only) if start is not None else None
     if first is not None:

@@ -28,11 +28,12 @@ def pretrain(
     from tracedge.atomic import remove_leftovers
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK, find_images
-    from tracedge.settings import read_toml
+    from tracedge.settings import of_file, read_toml
 
     if threads:
         torch.set_num_threads(threads)
-    settings = pretraining.config_from_dict(read_toml(config) if config else {})
+    with of_file(config):
+        settings = pretraining.config_from_dict(read_toml(config) if config else {})
     pool = pretraining.ImagePool(
         [[job.source for job in find_images([folder])] for folder in images], settings.store_px
     )

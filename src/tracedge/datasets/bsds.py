@@ -6,12 +6,14 @@
 What they drew are regions, parts and textures as well as objects: a score here says how well a detector finds what people outline
 in a picture, and not how well it finds instances. It is read to compare with edge detectors (Arbelaez et al., 2011).
 
-The .mat files are read by scipy as plain arrays. Nothing in them is run: no pickle, no functions; any other element
-than a map of booleans or whole numbers is refused.
+Nothing in the .mat files is run: no pickle, no functions (`mat.py`); any other element than a map of booleans or whole numbers
+is refused.
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from tracedge.datasets.mat import fields_of
 from tracedge.datasets.places import first_folder, root_of
 from tracedge.datasets.samples import EdgeSample, EdgeTruth, InstanceSample, PanopticSamples, Samples
 from tracedge.datasets.selection import Selection, refuse_missing
@@ -136,13 +139,11 @@ def read_boundaries(path: Path) -> NDArray[np.bool_]:
     The file holds a cell array `groundTruth` of A structs, each with a map `Boundaries`, 0 or 1.
 
     Raises:
-        DataError: a file that is too large, damaged, of Matlab's format 7.3 (which scipy does not read), or of another form.
+        DataError: a file that is too large, damaged, of Matlab's formats 4 and 7.3, or of another form.
     """
-    cells = _cells(path)
     planes = []
-    for number, cell in enumerate(cells.ravel(), start=1):
-        plane = _field(cell, "Boundaries")
-        if not isinstance(plane, np.ndarray) or plane.ndim != 2 or plane.dtype.kind not in "bui" or plane.size == 0:
+    for number, plane in enumerate(_planes(path), start=1):
+        if plane is None or plane.ndim != 2 or plane.size == 0:
             raise DataError(f"{path}: annotator {number} has no map of Boundaries of whole numbers (H, W).")
         if plane.min() < 0 or plane.max() > 1:
             raise DataError(
@@ -165,28 +166,16 @@ def _mat(root: Path, split: str, stem: str) -> Path:
     return root / "groundTruth" / split / f"{stem}.mat"
 
 
-def _cells(path: Path) -> NDArray[Any]:
-    from scipy.io import loadmat
-
+def _planes(path: Path) -> list[NDArray[Any] | None]:
     try:
         size = path.stat().st_size
         if size > MAX_MAT_BYTES:
             raise DataError(f"{path} is {size} bytes, more than the limit of {MAX_MAT_BYTES} for a .mat of boundaries.")
-        with path.open("rb") as stream:
-            found = loadmat(stream, variable_names=["groundTruth"], struct_as_record=True, squeeze_me=False)
+        found = fields_of(path.read_bytes(), "groundTruth", "Boundaries")
     except DataError:
         raise
-    # A damaged file ends in whatever the parser meets first.
-    except Exception as error:
-        raise DataError(f"{path} cannot be read as a .mat file: {type(error).__name__}: {error}.") from error
-    cells = found.get("groundTruth")
-    if not isinstance(cells, np.ndarray) or cells.dtype != object:
+    except (OSError, ValueError, struct.error, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as a .mat file: {error}.") from error
+    if found is None:
         raise DataError(f"{path} has no cell array groundTruth.")
-    return cells
-
-
-def _field(struct: object, name: str) -> object:
-    """A field of a struct of one element, as scipy gives it; None if it is none."""
-    if not isinstance(struct, np.ndarray) or struct.size != 1 or name not in (struct.dtype.names or ()):
-        return None
-    return struct.ravel()[0][name]
+    return found

@@ -86,8 +86,8 @@ def open_dataset(
     if labelled.is_labelled(root):
         return labelled.open_labelled(root, split, selection, max_pixels=max_pixels)
     looked_for = (coco.LOOKED_FOR, voc.LOOKED_FOR, bsds.LOOKED_FOR, labelled.LOOKED_FOR)
-    lines = "".join(f"\n  {line}" for line in looked_for)
-    raise DataError(f"{root} is no data set of a layout that is known; looked there for{lines}")
+    lines = (f"  {line}" for line in looked_for)
+    raise DataError(f"{root} is no data set of a layout that is known; looked there for", *lines)
 
 
 def instances_file(dataset: Dataset) -> Path | None:

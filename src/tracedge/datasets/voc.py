@@ -12,6 +12,7 @@ nearest one, which puts the border in the middle of the belt; what is farther aw
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from tracedge.instances import Instances
 from tracedge.panoptic_map import PanopticMap, Segment
 
 SPLITS = ("val", "train", "trainval")
+_STEM = re.compile(r"\w[\w.-]{0,99}")
 LOOKED_FOR = (
     "VOC: ImageSets/Segmentation/, SegmentationObject/ and JPEGImages/, here, in VOC2012/ or in VOCdevkit/VOC2012/"
 )
@@ -166,6 +168,8 @@ def open_voc(
         raise DataError(f"{listed} cannot be read: {error}.") from error
     if not stems:
         raise DataError(f"{listed} names no image.")
+    if strange := [stem for stem in stems if not _STEM.fullmatch(stem)]:
+        raise DataError(f"{listed} names {strange[0]!r:.80}, expected the names of photos without folder and suffix.")
     chosen = selection.choose(dict.fromkeys(stems), f"{split} of {root}")
     for what, file in (("photo", _photo), ("object labels", _object_labels), ("class labels", _class_labels)):
         missing = [stem for stem in chosen if not file(root, stem).is_file()]

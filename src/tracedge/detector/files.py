@@ -7,6 +7,7 @@ kill leaves the old detector or the new one.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,15 +18,19 @@ from tracedge.atomic import atomic_path
 from tracedge.backbones.vision.files import VisionFiles, vision_files
 from tracedge.backbones.vision.pixels import Pixels
 from tracedge.backbones.vision.weights import without_notes
-from tracedge.categories import COCO_PANOPTIC, Category
+from tracedge.categories import COCO_PANOPTIC, Category, by_id
 from tracedge.detector.labels import Labels
 from tracedge.detector.network import MODEL_TYPE, Mask2Former, open_mask2former
-from tracedge.errors import CheckpointError, DataError
+from tracedge.errors import CheckpointError, DataError, SettingsError
+from tracedge.jsonlines import decode
 from tracedge.semantics.classes import classes_of
+from tracedge.settings import check_types
 from tracedge.tensors import read_tensors, write_tensors
 
 CONFIG, PREPROCESSOR, WEIGHTS, CARD = "config.json", "preprocessor_config.json", "model.safetensors", "README.md"
 _SAVING = ".saving-"
+_PLACE = re.compile("[0-9]{1,6}")
+_MAX_PX = 16_384
 COMMON_PX = 1024
 """The long side at which a Mask2Former of the hub sees a picture; they were trained on squares of 1024, or the like."""
 
@@ -42,6 +47,13 @@ class DetectorCard:
     categories: tuple[Category, ...]
     panoptic: bool
     trained: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not 32 <= self.px <= _MAX_PX or not self.categories or not isinstance(self.trained, dict):
+            raise SettingsError(f"a detector has px in 32..{_MAX_PX}, classes, and a table of its training")
+        if min(by_id(self.categories)) < 0:
+            raise SettingsError("the classes of a detector have numbers from 0")
 
 
 def write_detector(folder: Path, network: Any, pixels: Pixels, card: DetectorCard) -> None:
@@ -125,7 +137,7 @@ def _card(files: VisionFiles) -> DetectorCard:
     if said is None:
         return _card_of_config(files)
     try:
-        facts = json.loads(said)
+        facts = decode(said)
         facts["categories"] = tuple(Category(**each) for each in facts["categories"])
         return DetectorCard(**facts)
     except (KeyError, ValueError, TypeError) as error:
@@ -135,7 +147,7 @@ def _card(files: VisionFiles) -> DetectorCard:
 def _card_of_config(files: VisionFiles) -> DetectorCard:
     """Its classes are COCO's panoptic categories, or things among them, by their names."""
     labels = files.config.get("id2label")
-    if not isinstance(labels, dict) or not all(str(key).isdecimal() for key in labels):
+    if not isinstance(labels, dict) or not all(_PLACE.fullmatch(str(key)) for key in labels):
         raise CheckpointError(f"{files.source} does not say what its classes are: there is no id2label in its config.")
     names = {int(place): str(name) for place, name in labels.items()}
     try:
@@ -144,8 +156,8 @@ def _card_of_config(files: VisionFiles) -> DetectorCard:
             raise DataError(f"the places of its {len(names)} classes are not 0, 1, ...")
     except DataError as error:
         raise CheckpointError(f"{files.source} is no Mask2Former of COCO: {error}") from error
-    by_id = {category.id: category for category in COCO_PANOPTIC}
-    categories = tuple(by_id[found.of_value[place]] for place in range(len(names)))
+    known = by_id(COCO_PANOPTIC)
+    categories = tuple(known[found.of_value[place]] for place in range(len(names)))
     return DetectorCard(COMMON_PX, categories, any(not one.isthing for one in categories))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tracedge.errors import RunError
-from tracedge.jsonlines import append, encode, lines_with_offsets
+from tracedge.jsonlines import append, decode, encode, lines_with_offsets
 from tracedge.locking import exclusive
 
 Key = tuple[str, ...]
@@ -140,7 +140,7 @@ def journal_beside(report: Path | None, settings: Mapping[str, object]) -> Itera
 def _read(line: bytes, path: Path, *, first: bool) -> dict[str, Any]:
     """The settings if it is the first line, and else an entry."""
     try:
-        entry = json.loads(line)
+        entry = decode(line)
     except ValueError:
         entry = None
     fields = entry.keys() - {"of"} if isinstance(entry, dict) else set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -13,6 +12,7 @@ from tracedge.atomic import atomic_path, is_temporary
 from tracedge.errors import SettingsError
 from tracedge.evaluation.journal import Journal, journal_beside
 from tracedge.evaluation.report import Illustration, write_report
+from tracedge.jsonlines import decode
 
 _OF_A_REPORT = re.compile(r"report\.(json|md)|seconds\.json|(curves|best|worst)-.*\.png")
 
@@ -81,7 +81,7 @@ def _refuse_others_file(path: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
-        found = json.loads(path.read_bytes())
+        found = decode(path.read_bytes())
     except ValueError:
         found = None
     if not (isinstance(found, dict) and {"rows", "provenance"} <= found.keys()):

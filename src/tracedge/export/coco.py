@@ -127,7 +127,7 @@ def checked_file_name(name: object) -> str:
     """A file name of an image as it may stand in such a file: relative, below its folder, with "/" between its parts.
 
     Raises:
-        DataError: no text, an absolute name, one with a drive or "..", or one that names no file.
+        DataError: no text, an absolute name, one with a drive or "..", one that no file can have, or that names none.
     """
     if not isinstance(name, str):
         raise DataError(f"the file name of an image is text, got {type(name).__name__}.")
@@ -135,6 +135,10 @@ def checked_file_name(name: object) -> str:
     parts = posix.split("/")
     if posix.startswith("/") or ":" in parts[0] or ".." in parts or "\0" in name or parts[-1] in ("", "."):
         raise DataError(f"the file name of an image is relative and without '..', got {name!r:.120}.")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise DataError(f"the file name of an image is Unicode, got {name!r:.120}.") from error
     return posix
 
 

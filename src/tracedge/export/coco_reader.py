@@ -24,7 +24,7 @@ from tracedge.export.json_lists import lists_of, read_json_text, saying_damage
 from tracedge.export.json_records import check_keys, check_size, list_of, read_json, whole
 from tracedge.export.rle import decode, size_of
 from tracedge.images import MAX_PIXELS
-from tracedge.instances import Instances, Masks
+from tracedge.instances import Instances, Masks, refuse_too_many
 
 Size: TypeAlias = tuple[int, int]
 Images: TypeAlias = str | os.PathLike[str] | Mapping[int, tuple[str, Size | None]]
@@ -109,6 +109,7 @@ class CocoFile:
     def _decoded(self, image: CocoImage, hw: Size, crowds: bool) -> list[tuple[dict[str, Any], NDArray[np.bool_]]]:
         """The entries of an image with their masks."""
         kept = []
+        refuse_too_many(len(self._annotations.get(image.id, ())), hw)
         for number, entry in enumerate(self._annotations.get(image.id, ()), start=1):
             if bool(entry.get("iscrowd", 0)) != crowds:
                 continue

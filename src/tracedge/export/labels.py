@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import zipfile
-import zlib
-from pathlib import Path
 
 import numpy as np
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
+from tracedge.export.archives import Arrays, opened_arrays, settings_of
 from tracedge.export.png import read_grey, write_png16
 from tracedge.images import MAX_PIXELS
-from tracedge.instances import MAX_LABELS, Instances
+from tracedge.instances import MAX_LABELS, MAX_MASK_BYTES, Instances, refuse_too_many
 from tracedge.maps import canonical_json
 
 _OURS = frozenset({"packed_masks", "shape", "scores", "settings"})
 _PLAIN = frozenset({"masks"})
-_HEADER = 16_384  # bytes that an array's header may take in the archive
-_MAX_BYTES = 1 << 34  # of masks, a byte a pixel
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def write_labels(path: str | os.PathLike[str], instances: Instances) -> None:
@@ -100,57 +84,46 @@ def read_instances(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS
     Raises:
         DataError: the file is missing, damaged, too large, or holds something else.
     """
-    try:
-        with Path(path).open("rb") as stream:
-            found = _instances(np.load(stream, allow_pickle=False), max_pixels)
-            return found if blanks else found.seen()
-    except DataError as error:
-        raise DataError(f"{path} holds no instances: {error}") from error
-    except _DAMAGE as error:
-        raise DataError(f"{path} cannot be read as instances: {error}.") from error
+    with opened_arrays(path, "instances") as arrays:
+        found = _instances(arrays, max_pixels)
+        return found if blanks else found.seen()
 
 
-def _instances(arrays: object, max_pixels: int) -> Instances:
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise DataError(f"it is one {type(arrays).__name__}, expected {sorted(_OURS)} or {sorted(_PLAIN)}.")
-    names = set(arrays.files)
-    if names == _OURS:
+def _instances(arrays: Arrays, max_pixels: int) -> Instances:
+    if arrays.names == _OURS:
         return _from_packed(arrays, max_pixels)
-    if names == _PLAIN or names == _PLAIN | {"scores"}:
+    if arrays.names - {"scores"} == _PLAIN:
         return _from_plain(arrays, max_pixels)
-    raise DataError(f"it holds {sorted(names)}, expected {sorted(_OURS)} or {sorted(_PLAIN)}, with or without scores.")
+    raise DataError(
+        f"it holds {sorted(arrays.names)}, expected {sorted(_OURS)} or {sorted(_PLAIN)}, with or without scores."
+    )
 
 
-def _from_packed(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
-    shape = arrays["shape"]
+def _from_packed(arrays: Arrays, max_pixels: int) -> Instances:
+    shape = arrays.read("shape", 24)
     if shape.shape != (3,) or shape.dtype.kind not in "iu":
         raise DataError(f"its shape is {shape.dtype} {shape.shape}, expected three whole numbers: K, H, W.")
     count, height, width = (int(side) for side in shape)
     _check_shape(count, height, width, max_pixels)
     row = math.ceil(height * width / 8)
-    _check_member(arrays, "packed_masks", count * row)
-    packed = arrays["packed_masks"]
+    packed = arrays.read("packed_masks", count * row)
     if packed.dtype != np.uint8 or packed.shape != (count, row):
         raise DataError(f"its packed_masks are {packed.dtype} {packed.shape}, expected uint8 {(count, row)}.")
     masks = np.unpackbits(packed, axis=1, count=height * width).astype(bool).reshape(count, height, width)
-    settings = json.loads(str(arrays["settings"]))
-    if not isinstance(settings, dict):
-        raise DataError(f"its settings are {type(settings).__name__}, expected a mapping.")
-    return Instances(masks, arrays["scores"], settings)
+    return Instances(masks, arrays.read("scores", 8 * count), settings_of(arrays))
 
 
-def _from_plain(arrays: np.lib.npyio.NpzFile, max_pixels: int) -> Instances:
-    _check_member(arrays, "masks", _MAX_BYTES)
-    masks = arrays["masks"]
+def _from_plain(arrays: Arrays, max_pixels: int) -> Instances:
+    masks = arrays.read("masks", MAX_MASK_BYTES)
     if masks.ndim != 3 or masks.dtype not in (np.dtype(bool), np.dtype(np.uint8)) or 0 in masks.shape[1:]:
         raise DataError(f"its masks are {masks.dtype} {masks.shape}, expected bool or uint8 (K, H, W).")
     count, height, width = masks.shape
     _check_shape(count, height, width, max_pixels)
-    if masks.dtype == np.uint8 and masks.size and masks.max() > 1:
-        raise DataError(f"its masks are uint8 up to {masks.max()}, expected 0 and 1.")
-    scores = arrays["scores"] if "scores" in arrays.files else np.ones(len(masks))
-    if scores.shape != (len(masks),):
-        raise DataError(f"its scores are of shape {scores.shape}, expected one for each of {len(masks)} masks.")
+    if masks.size and masks.view(np.uint8).max() > 1:
+        raise DataError(f"its masks are {masks.dtype} up to {masks.view(np.uint8).max()}, expected 0 and 1.")
+    scores = arrays.read("scores", 16 * count) if "scores" in arrays.names else np.ones(count)
+    if scores.shape != (count,):
+        raise DataError(f"its scores are of shape {scores.shape}, expected one for each of {count} masks.")
     return Instances(masks.astype(bool), scores, blanks=True)
 
 
@@ -162,13 +135,4 @@ def _check_shape(count: int, height: int, width: int, max_pixels: int) -> None:
             f"its masks are {height} x {width} (rows x columns), more than the limit of {max_pixels} pixels: "
             "raise it by --max-pixels (max_pixels=) if you trust the file."
         )
-    if count * height * width > _MAX_BYTES:
-        raise DataError(f"its {count} masks of {height} x {width} would take more than {_MAX_BYTES >> 30} GiB.")
-
-
-def _check_member(arrays: np.lib.npyio.NpzFile, name: str, most: int) -> None:
-    """Refuse an array that would decompress to more than it should."""
-    archive: zipfile.ZipFile = arrays.zip  # type: ignore[assignment]
-    size = archive.getinfo(f"{name}.npy").file_size
-    if size > most + _HEADER:
-        raise DataError(f"its {name} take {size} bytes, expected {most}.")
+    refuse_too_many(count, (height, width))

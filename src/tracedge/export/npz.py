@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
-import zlib
-from pathlib import Path
 
 import numpy as np
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
+from tracedge.export.archives import opened_arrays, settings_of
+from tracedge.images import MAX_PIXELS
 from tracedge.maps import EdgeMap, canonical_json
 
+_MAX_CURVE = 1 << 16  # bytes: thousands of timesteps
 _FIELDS = frozenset({"edges", "timestep", "margin", "timesteps", "divergences", "settings"})
 
 
@@ -39,37 +38,28 @@ def write_npz(path: str | os.PathLike[str], edge_map: EdgeMap) -> None:
         )
 
 
-def read_npz(path: str | os.PathLike[str]) -> EdgeMap:
+def read_npz(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> EdgeMap:
     """Read an edge map that `write_npz` wrote: equal in every field.
 
+    Args:
+        path: the file.
+        max_pixels: the largest H * W accepted, checked before anything is unpacked.
+
     Raises:
-        DataError: the file is missing, damaged, or holds something else.
+        DataError: the file is missing, damaged, too large, or holds something else.
     """
-    try:
-        with Path(path).open("rb") as stream:
-            return _edge_map(np.load(stream, allow_pickle=False))
-    except DataError as error:
-        raise DataError(f"{path} is not an edge map: {error}") from error
-    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as an edge map: {error}.") from error
-
-
-def _edge_map(arrays: object) -> EdgeMap:
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise DataError(f"it holds one {type(arrays).__name__}, expected {sorted(_FIELDS)}.")
-    if set(arrays.files) != _FIELDS:
-        raise DataError(f"it holds {sorted(arrays.files)}, expected {sorted(_FIELDS)}.")
-    settings = json.loads(str(arrays["settings"]))
-    if not isinstance(settings, dict):
-        raise DataError(f"its settings are {type(settings).__name__}, expected a mapping.")
-    return EdgeMap(
-        edges=arrays["edges"],
-        timestep=_optional(arrays["timestep"]),
-        margin=_optional(arrays["margin"]),
-        timesteps=tuple(arrays["timesteps"].tolist()),
-        divergences=tuple(arrays["divergences"].tolist()),
-        settings=settings,
-    )
+    with opened_arrays(path, "an edge map") as arrays:
+        if arrays.names != _FIELDS:
+            raise DataError(f"it holds {sorted(arrays.names)}, expected {sorted(_FIELDS)}.")
+        timesteps, divergences = (_curve(arrays.read(name, _MAX_CURVE)) for name in ("timesteps", "divergences"))
+        return EdgeMap(
+            edges=arrays.read("edges", 4 * max_pixels),
+            timestep=_optional(arrays.read("timestep", 8)),
+            margin=_optional(arrays.read("margin", 8)),
+            timesteps=timesteps,
+            divergences=divergences,
+            settings=settings_of(arrays),
+        )
 
 
 def _scalar(value: float | None) -> np.ndarray:
@@ -77,5 +67,13 @@ def _scalar(value: float | None) -> np.ndarray:
 
 
 def _optional(array: np.ndarray) -> float | None:
+    if array.shape != () or array.dtype.kind != "f":
+        raise DataError(f"it has {array.dtype} {array.shape} where a number stands, expected float64 ().")
     value = float(array)
     return None if np.isnan(value) else value
+
+
+def _curve(array: np.ndarray) -> tuple[float, ...]:
+    if array.ndim != 1 or array.dtype.kind != "f":
+        raise DataError(f"it has {array.dtype} {array.shape} where a curve stands, expected float64 (T,).")
+    return tuple(array.tolist())

@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
-from tracedge.images import MAX_PIXELS
+from tracedge.images import DAMAGE, MAX_PIXELS, without_warnings
 from tracedge.maps import to_uint16
 
 ONE_CHANNEL = ("1", "L", "P", "I", "I;16")
@@ -119,7 +119,7 @@ def _read(path: str | os.PathLike[str], modes: Collection[str], expected: str, m
 def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Image]:
     """A PNG of which nothing but the header has been read; what is wrong with it names the file."""
     try:
-        with Path(path).open("rb") as stream:
+        with Path(path).open("rb") as stream, without_warnings():
             image = PngImagePlugin.PngImageFile(stream)  # not Image.open, whose limit is one for the whole process
             if image.width * image.height > max_pixels:
                 raise DataError(
@@ -129,7 +129,7 @@ def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[Image.Ima
             yield image
     except DataError as error:
         raise DataError(f"{path} {error}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGE as error:
         raise DataError(f"{path} cannot be read as a PNG: {error}.") from error
 
 

@@ -24,7 +24,7 @@ _MAX_CHARACTERS = 7  # of one number: 35 bits, more than any picture has pixels
 _SLACK = 1.0  # pixels beside its image at which a polygon is still left to compiled code, which rounds
 _LENGTH = (
     1 << 18
-)  # pixels along its outline that any polygon may have, however small its image: some 25 MB of compiled code's
+)  # pixels along its outline that any mask's polygons may have, however small its image: some 25 MB of compiled code's
 
 
 class Rle(TypedDict):
@@ -86,7 +86,9 @@ def decode(segmentation: object, image_hw: tuple[int, int] | None = None, *, max
     if not segmentation:
         raise DataError("a segmentation of polygons needs at least one.")
     corners = [_corners(points) for points in segmentation]
-    return _of_polygons([points for points in corners if _may_cover(points, height, width)], height, width)
+    kept = [points for points in corners if _may_cover(points, height, width)]
+    _refuse_long(kept, height, width)
+    return _of_polygons(kept, height, width)
 
 
 def size_of(segmentation: object) -> tuple[int, int] | None:
@@ -189,12 +191,15 @@ def _may_cover(corners: Corners, height: int, width: int) -> bool:
     """
     if len(corners) < 3:
         return False
-    if (corners.max(axis=0) < -_SLACK).any() or (corners.min(axis=0) > np.array([width, height]) + _SLACK).any():
-        return False
-    steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
-    if steps.sum() > max(_LENGTH, 4 * (height + 2) * (width + 2)):  # compiled code takes memory for each step
-        raise DataError(f"a polygon is {steps.sum():.0f} pixels long, more than its image could hold.")
-    return True
+    far = np.array([width, height]) + _SLACK
+    return not ((corners.max(axis=0) < -_SLACK).any() or (corners.min(axis=0) > far).any())
+
+
+def _refuse_long(polygons: list[Corners], height: int, width: int) -> None:
+    """Compiled code takes memory and time for each step along an outline, and all polygons of a mask stand there at once."""
+    steps = sum(np.abs(np.diff(one, axis=0, append=one[:1])).max(axis=1).sum() for one in polygons)
+    if steps > max(_LENGTH, 4 * (height + 2) * (width + 2)):
+        raise DataError(f"the polygons of a mask are {steps:.0f} pixels long, more than its image could hold.")
 
 
 def _of_polygons(polygons: list[Corners], height: int, width: int) -> Mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tracedge.semantic_map import UNKNOWN
 TABLES: dict[str, tuple[Category, ...]] = {"coco": COCO_PANOPTIC, "voc": VOC_PANOPTIC}
 """Name -> the categories that a panoptic map may have."""
 
+_VALUE = re.compile("[0-9]{1,9}")
 VOID_VALUE = 255
 """In a map of fewer classes: nobody knows (VOC, DHR)."""
 
@@ -78,7 +80,8 @@ def read_class_names(path: Path) -> dict[int, str]:
     if (
         isinstance(names, dict)
         and names
-        and all(_is_value(key) and isinstance(name, str) for key, name in names.items())
+        and all(_VALUE.fullmatch(key) and isinstance(name, str) for key, name in names.items())
+        and len({int(key) for key in names}) == len(names)
     ):
         return {int(key): name for key, name in names.items()}
     raise DataError(f"{path} names no classes: expected a list of names, the same under names, or value: name.")
@@ -180,7 +183,3 @@ def _bare(name: str) -> str:
     for ending in ("-merged", "-other", "-stuff"):
         bare = bare.removesuffix(ending)
     return _plain(bare)
-
-
-def _is_value(key: object) -> bool:
-    return isinstance(key, str) and key.isdecimal()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,14 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from tracedge.errors import DataError
+from tracedge.export.archives import opened_arrays
 from tracedge.export.png import read_grey
 from tracedge.images import MAX_PIXELS
+from tracedge.instances import MAX_MASK_BYTES
 from tracedge.semantic_map import SemanticMap
 from tracedge.semantics.classes import Classes
 
 LEAST = 0.05
 """A pixel is unknown where no class has a higher score, as in DHR's files."""
 
+_MAX_KEYS = 1 << 16  # bytes: thousands of classes
 _LOOKED_FOR = (
     "<stem>.png, a palette or grey PNG whose values are classes, or <stem>.npz with keys (K,) and masks (K, H, W)"
 )
@@ -86,29 +87,22 @@ class SemanticFolder:
         return SemanticMap(self.classes.of(values.astype(np.int64), str(file)))
 
     def _scores(self, file: Path) -> SemanticMap:
-        named: list[str] = []
-        try:
-            with file.open("rb") as stream:
-                arrays = np.load(stream, allow_pickle=False)
-                named = list(getattr(arrays, "files", ()))  # a single array has none
-                keys, masks = (arrays[name] if name in named else None for name in ("keys", "masks"))
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{file} cannot be read as scores of classes: {error}.") from error
-        if keys is None or masks is None:
-            raise DataError(f"{file} has {', '.join(named) or 'no named arrays'}, expected keys and masks.")
-        if keys.ndim != 1 or keys.dtype.kind not in "iu" or masks.ndim != 3 or not len(keys) == len(masks) > 0:
-            raise DataError(
-                f"{file} has keys {keys.dtype} {keys.shape} and masks {masks.shape}, expected (K,) classes and (K, H, W)."
-            )
-        if masks.dtype.kind not in "fiub":
-            raise DataError(f"{file} has masks of {masks.dtype}, expected scores as numbers.")
-        if masks[0].size > self.max_pixels if len(masks) else False:
-            raise DataError(f"{file} is {masks.shape[2]} x {masks.shape[1]} pixels, more than {self.max_pixels}.")
-        numbers = self.classes.of(keys.astype(np.int64), str(file))
-        try:
-            return SemanticMap.from_scores(masks.astype(np.float32), numbers, least=LEAST)
-        except DataError as error:
-            raise DataError(f"{file}: {error}") from error
+        with opened_arrays(file, "scores of classes") as arrays:
+            if not {"keys", "masks"} <= arrays.names:
+                raise DataError(f"it has {', '.join(sorted(arrays.names)) or 'no arrays'}, expected keys and masks.")
+            keys = arrays.read("keys", _MAX_KEYS)
+            masks = arrays.read("masks", min(8 * self.max_pixels * max(keys.size, 1), MAX_MASK_BYTES))
+            if keys.ndim != 1 or keys.dtype.kind not in "iu" or masks.ndim != 3 or not len(keys) == len(masks) > 0:
+                raise DataError(
+                    f"it has keys {keys.dtype} {keys.shape} and masks {masks.shape}, expected (K,) classes and (K, H, W)."
+                )
+            if masks.dtype.kind not in "fiub":
+                raise DataError(f"it has masks of {masks.dtype}, expected scores as numbers.")
+            if not 0 < masks[0].size <= self.max_pixels:
+                raise DataError(f"it is {masks.shape[2]} x {masks.shape[1]} pixels, expected 1..{self.max_pixels}.")
+            numbers = self.classes.of(keys.astype(np.int64), "it")
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+                return SemanticMap.from_scores(masks.astype(np.float32), numbers, least=LEAST)
 
 
 def find_semantics(path: str | os.PathLike[str], classes: Classes, *, max_pixels: int = MAX_PIXELS) -> SemanticFolder:

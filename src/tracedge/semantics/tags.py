@@ -169,19 +169,24 @@ def _of_voc(folder: Path) -> dict[str, list[str]]:
 
 def _of_xml(file: Path) -> list[str]:
     try:
-        content = file.read_bytes()
-        if len(content) > MAX_XML_BYTES or b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-            raise DataError(
-                f"{file} is no annotation of VOC: it is larger than {MAX_XML_BYTES} bytes, or has a DOCTYPE."
-            )
-        names = [one.findtext("name") for one in ElementTree.fromstring(content).iter("object")]
-    except (OSError, ElementTree.ParseError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+        if (size := file.stat().st_size) > MAX_XML_BYTES:
+            raise DataError(f"{file} is {size} bytes, more than the limit of {MAX_XML_BYTES} for an annotation of VOC.")
+        parser = ElementTree.XMLParser(target=_NoDoctype())
+        names = [one.findtext("name") for one in ElementTree.fromstring(file.read_bytes(), parser).iter("object")]
+    except DataError as error:
+        raise error if str(file) in str(error) else DataError(f"{file} is no annotation of VOC: {error}") from error
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:  # an encoding may be unknown
         raise DataError(f"{file} cannot be read as XML: {error}.") from error
-    if not all(names):
+    if not all(name and name.strip() for name in names):
         raise DataError(f"{file} has an object without a name.")
     return [str(name).strip() for name in names]
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Entities are declared in a DOCTYPE: without one none can grow, or name another file."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise DataError("it has a DOCTYPE.")
 
 
 def _by_stem(tags: Iterable[tuple[str, list[str]]], where: Path) -> dict[str, list[str]]:

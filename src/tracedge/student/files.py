@@ -15,6 +15,8 @@ from torch import Tensor
 from tracedge.atomic import atomic_path
 from tracedge.backbones.protocol import Backbone
 from tracedge.errors import BackboneError, CheckpointError, SettingsError
+from tracedge.jsonlines import decode
+from tracedge.settings import check_types
 from tracedge.tensors import read_tensors, write_tensors
 
 FACTS, WEIGHTS, CARD = "student.json", "student.safetensors", "README.md"
@@ -26,6 +28,9 @@ MERGED = "merged_student"
 
 SHIPPED = {"mini": "mini-student"}
 """Students inside the package: the backbone they belong to -> their folder under weights/."""
+
+_MOST = 16_384
+_LEAST = {"size": 1, "detail": 1, "rank": 0, "width": 1, "blocks": 1, "values": 0}
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,18 @@ class StudentCard:
     log_odds: tuple[float, float] = (-4.0, 16.0)
     values: int = 0
     trained: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name, least in _LEAST.items():
+            if not least <= getattr(self, name) <= _MOST:
+                raise SettingsError(f"{name} of a student is in {least}..{_MOST}, got {getattr(self, name)}")
+        if not isinstance(self.backbone, dict) or not isinstance(self.trained, dict):
+            raise SettingsError("backbone and trained of a student are tables")
+        ends = tuple(self.log_odds)
+        if len(ends) != 2 or not all(type(end) in (int, float) for end in ends) or not -1e6 < ends[0] < ends[1] < 1e6:
+            raise SettingsError(f"log_odds of a student are two numbers in ascending order, got {ends!r:.80}")
+        object.__setattr__(self, "log_odds", ends)
 
 
 def write_student(folder: Path, tensors: Mapping[str, Tensor], card: StudentCard) -> None:
@@ -80,7 +97,7 @@ def read_student(folder: Path) -> tuple[dict[str, Tensor], StudentCard]:
         raise CheckpointError(f"{folder} does not hold a student: there is no {WEIGHTS} in it")
     tensors, metadata = read_tensors(folder / WEIGHTS)
     try:
-        return tensors, StudentCard(**json.loads(metadata["student"]))
+        return tensors, StudentCard(**decode(metadata["student"]))
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not hold a student: {error!r}") from error
 

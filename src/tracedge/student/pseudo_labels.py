@@ -8,7 +8,6 @@ rule needs no second pass of the teacher.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from scipy.ndimage import maximum_filter
 from tracedge.errors import DataError
 from tracedge.export.png import read_png16
 from tracedge.images import ImageSource, load_image
+from tracedge.jsonlines import decode
 from tracedge.runs import MANIFEST, SETTINGS
 from tracedge.settings import choose
 
@@ -107,7 +107,7 @@ class PseudoLabels:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.provenance: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+            self.provenance: dict[str, Any] = decode((folder / SETTINGS).read_bytes())
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{folder} has no readable {SETTINGS}: make pseudo labels with `tracedge teach`."
@@ -115,7 +115,7 @@ class PseudoLabels:
         if (
             not isinstance(self.provenance, dict)
             or self.provenance.get("predictor") != "teacher"
-            or not {"taught_px", "size"} <= self.provenance.keys()
+            or any(type(self.provenance.get(key)) is not int for key in ("taught_px", "size"))
         ):
             raise DataError(f"{folder} was not written by `tracedge teach` (see its {SETTINGS}).")
         self._stems = sorted(
