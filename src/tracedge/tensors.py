@@ -32,6 +32,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
             raise OSError(errno.EIO, f"cannot be written: {error}", str(path)) from error
 
 
+def remove_torn(folder: Path) -> None:
+    """Remove what a kill inside of `write_tensors` left in a folder: safetensors writes under a name of its own first."""
+    for path in folder.rglob(".tmp??????"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the table of a file.
 

@@ -60,6 +60,7 @@ def train(
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK
     from tracedge.settings import from_table, of_file, read_toml
+    from tracedge.tensors import remove_torn
 
     table = read_toml(config) if config else {}
     if backbone is not None and start is not None:
@@ -93,6 +94,7 @@ def train(
     with alone, Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
         if rank == 0:
             remove_leftovers(output)
+            remove_torn(output)
         task = bar.add_task("train", total=settings.steps, loss="-", rate=0.0)
 
         def show(step: training.Progress) -> None:

@@ -60,6 +60,7 @@ def distill(
     from tracedge.student.config import DistillConfig
     from tracedge.student.files import find_student, read_student
     from tracedge.student.pseudo_labels import PseudoLabels
+    from tracedge.tensors import remove_torn
 
     rank = int(os.environ.get("LOCAL_RANK", "0"))  # which of accelerate's processes this is
     with of_file(config):
@@ -84,6 +85,7 @@ def distill(
     with alone, Progress(*columns, TimeRemainingColumn(), disable=rank > 0) as bar:
         if rank == 0:
             remove_leftovers(output)
+            remove_torn(output)
         task = bar.add_task("distill", total=settings.steps, losses="starting", rate=0.0)
 
         def show(step: training.Progress) -> None:

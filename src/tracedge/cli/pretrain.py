@@ -29,6 +29,7 @@ def pretrain(
     from tracedge.locking import exclusive
     from tracedge.runs import LOCK, find_images
     from tracedge.settings import of_file, read_toml
+    from tracedge.tensors import remove_torn
 
     if threads:
         torch.set_num_threads(threads)
@@ -49,6 +50,7 @@ def pretrain(
     output.mkdir(parents=True, exist_ok=True)
     with exclusive(output / LOCK), Progress(*columns, TimeRemainingColumn()) as bar:
         remove_leftovers(output)
+        remove_torn(output)
         task = bar.add_task("pretrain", total=settings.steps, loss="-", rate=0.0)
 
         def show(step: pretraining.Progress) -> None:
