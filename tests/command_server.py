@@ -1,7 +1,8 @@
 """Runs commands of tracedge in processes that begin with everything imported, so that a kill falls into their work.
 
 A command is mostly imports when its work is small. The server imports once, computes nothing, and forks for each command. It
-reads a line of JSON for each from its input ({"argv", "cwd", "log"}), and answers with two: the process's number, and how it ended.
+reads a line of JSON for each from its input ({"argv", "cwd", "log"}), and answers with two: the number of its process, and how it
+ended.
 
 Trainings in it write a checkpoint after every step, not every two minutes.
 """

@@ -86,7 +86,7 @@ def test_what_lies_with_the_image_lasts(step):
 
 
 PASSING = [
-    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EIO, "Input/output error"),
     PermissionError(errno.EACCES, "Permission denied"),
     OSError("encoder error -2 when writing image file"),
     MemoryError(),
@@ -101,6 +101,12 @@ PASSING = [
 @pytest.mark.parametrize("step", [unreadable, *map(raising, PASSING)])
 def test_what_lies_with_the_machine_or_the_limits_passes(step):
     assert not attempt(step).lasting
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_ends_the_run(number):
+    with pytest.raises(OSError, match="no room"):
+        attempt(raising(OSError(number, "no room")))
 
 
 def test_interrupts_are_not_taken_for_failures():

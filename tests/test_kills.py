@@ -30,7 +30,7 @@ KILLS = int(os.environ.get("TRACEDGE_KILLS", "6"))
 RECORDS = ("manifest.jsonl", "report.json.journal", "checkpoint.safetensors")  # what grows as work is finished
 OWN = {"manifest.jsonl", ".tracedge.lock", "report.json.journal", "report.json.journal.lock"}  # differ from run to run
 
-ROUNDING = 1e-3  # of edges in [0, 1]
+ROUNDING = 2 / 65535  # of edges in [0, 1], in 16 bits: two steps
 
 BATCH = sorted(killed_commands.batch_commands(Path()))
 TRAININGS = sorted(killed_commands.trainings(Path()))

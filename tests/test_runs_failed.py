@@ -82,7 +82,7 @@ def test_it_is_tried_again_for_other_outputs(photos, failed_once):
         assert folder.process(find_images([photos]), load_image, Means(), write_all).done == 5
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), MemoryError(), RunError("a link")])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError(), RunError("a link")])
 def test_what_was_not_the_photos_fault_is_tried_again(photos, tmp_path, error):
     assert len(run(photos, tmp_path / "out", FailsAtTen(error)).failed) == 1
     again = Means()

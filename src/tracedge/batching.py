@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections import deque
@@ -14,6 +15,8 @@ import numpy as np
 from tracedge.errors import RunError, TooManyPixelsError
 
 R = TypeVar("R")
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any | Failure:
     """Call a step; whatever it raises on account of its image becomes a `Failure`.
 
     This is the one place where every `Exception` is caught: a long run goes on past an image, and the manifest keeps
-    the sentence. Interrupts and exits pass.
+    the sentence. Interrupts and exits pass, and so does a full disk: all that comes after would be computed in vain.
     """
     try:
         return step(*arguments)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise
         sentence = " ".join(str(error).split())[:1000]
         return Failure(f"{type(error).__name__}: {sentence}", _is_out_of_memory(error), _is_lasting(error))
 

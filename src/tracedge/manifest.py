@@ -6,6 +6,7 @@ The last line of an output counts. A kill may tear the line that was being writt
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,7 +57,12 @@ class Manifest:
 
         Raises:
             OSError: the line could not be written in full; the next run cuts off what was.
+            RunError: the file is not there any more: what is written to it is lost, and so are, it seems, the outputs.
         """
+        if os.fstat(self._stream.fileno()).st_nlink == 0:
+            raise RunError(
+                f"{self.path} was removed while the run was going on: start it again, and what is lost is done anew."
+            )
         append(self._stream, line)
         entry = json.loads(line)
         self.last[folded(entry["output"])] = entry
