@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fake_runs import SUFFIX, Means, five_photos, lines, photo, run, visible, write
-from tracedge.cli import app, instances_folder
+from tracedge.cli import app, instances_folder, segment_folder
 from tracedge.errors import RunError
 from tracedge.images import load_image
 from tracedge.runs import FolderRun, find_images
@@ -204,8 +204,8 @@ def test_a_file_of_all_photos_is_there_only_when_it_is_right(segmented, tmp_path
 
         return step
 
-    name = "_gather" if "file" in moment else "_write"
-    monkeypatch.setattr(instances_folder, name, stop(getattr(instances_folder, name), int(moment == "between photos")))
+    where, name = (instances_folder, "_gather") if "file" in moment else (segment_folder, "write_photo")
+    monkeypatch.setattr(where, name, stop(getattr(where, name), int(moment == "between photos")))
     with pytest.raises(Stop):
         CliRunner().invoke(app, segmented, catch_exceptions=False)
     monkeypatch.undo()

@@ -62,7 +62,7 @@ class Bench:
     def in_peace(self, verb: str, argv: list[object]) -> Peace:
         cwd = self.new_folder(verb)
         started, _ = time.monotonic(), self.server.start(argv, cwd)
-        first = self._wait_for_progress(cwd / "out", {}, 60.0) - started
+        first = self._wait_for_progress(cwd / "out", {}, 30.0) - started
         assert self.server.wait() == 0, (cwd / "said.txt").read_text()[-2000:]
         return Peace(cwd / "out", first, time.monotonic() - started - first)
 

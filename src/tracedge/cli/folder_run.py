@@ -26,18 +26,20 @@ def run_folder(
     force: bool,
     retry_failed: bool,
     done: str = "done",
+    gathered: Sequence[str] = (),
     at_the_end: Callable[[FolderRun, dict[str, Any]], None] = lambda run, provenance: None,
 ) -> NoReturn:
     """Load the model, run, and end the command with its exit code.
 
-    done: the word for it. at_the_end: is given the run, and what the results depend on, while it holds the folder.
+    done: the word for it. gathered: names of files of all images, which at_the_end writes (see `FolderRun`). at_the_end: is
+    given the run, and what the results depend on, while it holds the folder.
     """
     from tracedge.runs import FolderRun
 
     with engine.build() as by:
         provenance = by.open(work)
         with (
-            FolderRun(output, provenance, suffixes, force=force, retry_failed=retry_failed) as run,
+            FolderRun(output, provenance, suffixes, force=force, retry_failed=retry_failed, gathered=gathered) as run,
             PhotoBar(_count(parts)) as bar,
         ):
             summary = run.process_parts(parts, by, batch_size=batch_size, on_progress=bar.step)

@@ -57,6 +57,11 @@ class InstanceFiles:
             name for name, file in TOGETHER.items() if name in formats or name == "coco" or (output / file).exists()
         ]
 
+    @property
+    def gathered(self) -> list[str]:
+        """The files of all images, by their names in the folder."""
+        return [TOGETHER[name] for name in self.together]
+
     def run(
         self,
         jobs: Sequence[Job],
@@ -76,10 +81,9 @@ class InstanceFiles:
         """
         from tracedge.runs import FolderRun
 
-        gathered = [TOGETHER[name] for name in self.together]
         options = {"force": force, "retry_failed": retry_failed}
         with (
-            FolderRun(self.output, provenance, self.suffixes, **options, gathered=gathered) as run,
+            FolderRun(self.output, provenance, self.suffixes, **options, gathered=self.gathered) as run,
             PhotoBar(len(jobs)) as bar,
         ):
             summary = run.process(jobs, load, predict, write_photo, batch_size=batch_size, on_progress=bar.step)

@@ -64,6 +64,7 @@ def segment_folder(
         batch_size=batch_size,
         force=force,
         retry_failed=retry_failed,
+        gathered=written.gathered,
         at_the_end=written.gather,
     )
 

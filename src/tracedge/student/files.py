@@ -84,7 +84,7 @@ def is_written(folder: Path, card: StudentCard) -> bool:
         whole = (folder / CARD).read_text(encoding="utf-8") == _model_card(card)
     except (OSError, CheckpointError):
         return False
-    return whole and asdict(there) == json.loads(json.dumps(asdict(card)))
+    return whole and json.dumps(asdict(there), sort_keys=True) == json.dumps(asdict(card), sort_keys=True)
 
 
 def read_student(folder: Path) -> tuple[dict[str, Tensor], StudentCard]:
