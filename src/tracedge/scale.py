@@ -211,7 +211,6 @@ def _joined(cluster: Cluster) -> Iterator[None]:
     ray = _ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_handlers_kept())
         if cluster.address is None:
             folder = tempfile.mkdtemp(prefix="tracedge-ray-")  # sockets want a short path
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -221,7 +220,8 @@ def _joined(cluster: Cluster) -> Iterator[None]:
             quiet |= {"num_cpus": needed, "object_store_memory": OBJECT_STORE}
             quiet |= {"include_dashboard": False, "_temp_dir": folder}
         stack.callback(ray.shutdown)
-        ray.init(address=cluster.address or "local", **quiet)
+        with _handlers_kept():
+            ray.init(address=cluster.address or "local", **quiet)
         yield
 
 
