@@ -23,8 +23,6 @@ from tracedge.sources import LocalFiles, find_parts
 from tracedge.sources.shards import Shard
 from tracedge.work import Engine, Local
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # Ray's own
-
 
 def run(work: MeansWork, inputs: list[Path], output: Path, engine: Engine, **options: object) -> RunSummary:
     batch_size = options.pop("batch_size", 1)
