@@ -15,6 +15,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,7 +212,6 @@ def _joined(cluster: Cluster) -> Iterator[None]:
     ray = _ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_handlers_kept())
         if cluster.address is None:
             folder = tempfile.mkdtemp(prefix="tracedge-ray-")  # sockets want a short path
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -221,7 +221,8 @@ def _joined(cluster: Cluster) -> Iterator[None]:
             quiet |= {"num_cpus": needed, "object_store_memory": OBJECT_STORE}
             quiet |= {"include_dashboard": False, "_temp_dir": folder}
         stack.callback(ray.shutdown)
-        ray.init(address=cluster.address or "local", **quiet)
+        with _handlers_kept(), _its_own_warnings():
+            ray.init(address=cluster.address or "local", **quiet)
         yield
 
 
@@ -248,6 +249,14 @@ def _handlers_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def _its_own_warnings() -> Iterator[None]:
+    """What Ray deprecates of itself is not for our users."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -259,9 +268,10 @@ def _ray() -> Any:
 
 def _ray_data() -> Any:
     _ray()
-    import ray.data
+    with _its_own_warnings():
+        import ray.data
 
-    context = ray.data.DataContext.get_current()
+        context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # there is one of ours
     context.target_max_block_size = 1  # each row is sent when it is made, and not when 128 MiB are full
     logging.getLogger("ray.data").setLevel(logging.ERROR)

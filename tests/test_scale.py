@@ -1,0 +1,267 @@
+"""The work on a real cluster of several processes: the same files as one process, whoever dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fake_runs import lines, photo
+from fake_work import SUFFIX, MeansWork
+from test_sources import png, shard, table
+from tracedge.cli import app
+from tracedge.errors import MissingExtraError, RunError, SettingsError
+from tracedge.runs import FolderRun, RunSummary
+from tracedge.scale import Cluster, RayEngine, _pool, _shared_out
+from tracedge.sources import LocalFiles, find_parts
+from tracedge.sources.shards import Shard
+from tracedge.work import Engine, Local
+
+
+def run(work: MeansWork, inputs: list[Path], output: Path, engine: Engine, **options: object) -> RunSummary:
+    batch_size = options.pop("batch_size", 1)
+    parts = find_parts([str(path) for path in inputs], output=output, files_at_once=options.pop("files_at_once", 4))
+    with engine as by, FolderRun(output, by.open(work), (SUFFIX,), **options) as folder:
+        return folder.process_parts(parts, by, batch_size=batch_size)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """All that a run leaves, but for the order of the manifest and how long each image took."""
+    found = contents(folder)
+    said = [{key: value for key, value in line.items() if key != "seconds"} for line in lines(folder)]
+    found["manifest.jsonl"] = json.dumps(sorted(said, key=lambda line: line["file"])).encode()
+    return found
+
+
+def grey(folder: Path, count: int) -> Path:
+    for value in range(count):
+        photo(folder / f"{value:03}.png", value)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processors, for all tests of this file."""
+    ray = pytest.importorskip("ray")
+    from tracedge.scale import _joined
+
+    with pytest.MonkeyPatch.context() as patch:
+        here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+        patch.setenv("PYTHONPATH", here)  # of the workers
+        with _joined(Cluster(workers=2)):
+            yield ray
+
+
+def two_workers() -> RayEngine:
+    return RayEngine(Cluster(workers=2))
+
+
+@pytest.mark.slow
+def test_two_workers_do_what_one_process_does(cluster, tmp_path):
+    photos, work = grey(tmp_path / "photos", 30), MeansWork(tmp_path / "log", seconds=0.05)
+    (photos / "bad.png").write_text("no image")
+    inputs = [photos, shard(tmp_path / "s" / "a.tar", {f"{n}.png": png(n) for n in range(5)} | {"x.png": b"no"})]
+    inputs += [table(tmp_path / "s" / "b.parquet", {"image": [png(n) for n in range(6)]}, row_group_size=2)]
+    (torn := shard(tmp_path / "s" / "c.tar", {f"{n}.png": png(n) for n in range(5)})).write_bytes(
+        torn.read_bytes()[:2600]
+    )
+    alone = run(work, [*inputs, torn], tmp_path / "local", Local())
+    (tmp_path / "log").unlink()
+    by_two = run(work, [*inputs, torn], tmp_path / "ray", two_workers())
+    assert (by_two.done, by_two.skipped) == (alone.done, alone.skipped) == (30 + 5 + 6 + 2, 0)
+    assert sorted(by_two.failed) == sorted(alone.failed)
+    assert len(alone.failed) == 3
+    assert outputs(tmp_path / "ray") == outputs(tmp_path / "local")
+    workers = {line.split()[0] for line in (tmp_path / "log").read_text().splitlines()}
+    assert len(workers) == 2 and str(os.getpid()) not in workers
+
+
+@pytest.mark.slow
+def test_the_images_of_a_worker_that_dies_are_done_again_and_told_once(cluster, tmp_path):
+    photos, log = grey(tmp_path / "photos", 24), tmp_path / "log"
+    summary = run(MeansWork(log, fatal=(2, 13), seconds=0.05), [photos], tmp_path / "out", two_workers())
+    assert (summary.done, summary.failed) == (24, ())
+    assert {path.name for path in tmp_path.glob("killed-*")} == {"killed-2", "killed-13"}
+    assert sorted(line["file"] for line in lines(tmp_path / "out")) == [f"{n:03}.png" for n in range(24)]
+    done = [int(line.split()[1]) for line in log.read_text().splitlines()]
+    assert sorted(set(done)) == list(range(24))
+    again = {value for value in done if done.count(value) > 1}
+    assert again <= {0, 1, 12}, "only what the dead had in hand is done again"
+    assert not list((tmp_path / "out").glob(".tracedge-*"))
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_other_engine(cluster, tmp_path):
+    photos, log = grey(tmp_path / "photos", 12), tmp_path / "log"
+    first = [photos / f"{n:03}.png" for n in range(5)]
+    members = shard(tmp_path / "a.tar", {f"{n}.png": png(n + 50) for n in range(3)})
+    run(MeansWork(log), [*first, members], tmp_path / "out", Local())
+    (tmp_path / "out" / f"a/1{SUFFIX}").unlink()
+    log.unlink()
+    summary = run(MeansWork(log), [photos, members], tmp_path / "out", two_workers())
+    assert (summary.done, summary.skipped) == (7 + 1, 5 + 2)
+    assert sorted(int(line.split()[1]) for line in log.read_text().splitlines()) == [*range(5, 12), 51]
+    assert run(MeansWork(log), [photos, members], tmp_path / "out", Local()).skipped == 15
+    assert run(MeansWork(log), [photos, members], tmp_path / "out", two_workers()).skipped == 15
+
+
+@pytest.mark.slow
+def test_what_failed_for_good_is_not_tried_again_by_workers(cluster, tmp_path):
+    photos, log = grey(tmp_path / "photos", 2), tmp_path / "log"
+    (photos / "bad.png").write_text("no image")
+    run(MeansWork(log), [photos], tmp_path / "out", Local())
+    summary = run(MeansWork(log), [photos], tmp_path / "out", two_workers())
+    assert (len(summary.failed_before), summary.failed, summary.exit_code) == (1, (), 1)
+    assert len(run(MeansWork(log), [photos], tmp_path / "out", two_workers(), retry_failed=True).failed) == 1
+
+
+@pytest.mark.slow
+def test_a_batch_without_memory_is_halved_in_the_worker(cluster, tmp_path):
+    photos, log = grey(tmp_path / "photos", 8), tmp_path / "log"
+    work = MeansWork(log, full=tuple(range(8)))
+    assert run(work, [photos], tmp_path / "out", two_workers(), batch_size=4).done == 8
+    assert len(log.read_text().splitlines()) == 8
+
+
+@pytest.mark.slow
+def test_what_a_worker_refuses_is_said_as_in_one_process(cluster, tmp_path):
+    photos, log = grey(tmp_path / "photos", 2), tmp_path / "log"
+    with pytest.raises(SettingsError, match=r"^there is no such model"):
+        run(MeansWork(log, broken=True), [photos], tmp_path / "out", two_workers())
+    with pytest.raises(RunError, match="workers differ"):
+        run(MeansWork(log, says="pid"), [photos], tmp_path / "differ", two_workers(), files_at_once=1)
+    run(MeansWork(log), [shard(tmp_path / "1" / "a.tar", {"x.png": png(1)})], tmp_path / "out", Local())
+    with pytest.raises(RunError, match=r"holds the results of a/x\.png, which those of .*a\.tar/x\.bmp would replace"):
+        run(MeansWork(log), [shard(tmp_path / "2" / "a.tar", {"x.bmp": png(1)})], tmp_path / "out", two_workers())
+    with pytest.raises(RunError, match="results of other settings"):
+        run(MeansWork(log, says="other"), [photos], tmp_path / "out", two_workers())
+
+
+def invoke(*arguments: object) -> str:
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["edges", "segment", "teach"])
+def test_each_verb_writes_the_same_bytes_by_ray(cluster, tmp_path, verb, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # workers find relative names from here
+    invoke("scenes", "--seed", 7, "--count", 4, "--size", 64, "-o", "scenes")
+    size = ("--size", 64) if verb != "teach" else ("--size", 64, "--px", 64, "--timestep", 100)
+    invoke(verb, "scenes/images", "-o", "local", *size)
+    invoke(verb, "scenes/images", "-o", "ray", *size, "--engine", "ray", "--workers", 2)
+    local, by_ray = outputs(tmp_path / "local"), outputs(tmp_path / "ray")
+    assert sum(name.endswith(".png") for name in local) >= 4
+    assert by_ray == local
+
+
+DRIVER = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from fake_work import SUFFIX, MeansWork
+    from tracedge.runs import FolderRun
+    from tracedge.scale import Cluster, RayEngine
+    from tracedge.sources import find_parts
+
+    photos, output, log = sys.argv[1:]
+    with RayEngine(Cluster(workers=2)) as engine:
+        settings = engine.open(MeansWork(Path(log), seconds=0.1))
+        with FolderRun(output, settings, (SUFFIX,)) as run:
+            run.process_parts(find_parts([photos], files_at_once=4), engine)
+""")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_driver_that_is_ended_leaves_a_folder_that_another_engine_finishes(tmp_path, number, code):
+    pytest.importorskip("ray")
+    photos, output, log = grey(tmp_path / "photos", 60), tmp_path / "out", tmp_path / "log"
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(photos), str(output), str(log)],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    manifest = output / "manifest.jsonl"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and not (manifest.exists() and manifest.read_bytes().count(b"\n") > 3):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    workers = {int(line.split()[0]) for line in log.read_text().splitlines()}
+    while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in workers):
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "workers outlive their driver"
+    before = {line["output"] for line in lines(output)}
+    assert 3 < len(before) < 60
+    log.unlink()
+    summary = run(MeansWork(log), [photos], output, Local())
+    assert (summary.done, summary.skipped) == (60 - len(before), len(before))
+    assert sorted(line["output"] for line in lines(output)) == [f"{n:03}" for n in range(60)]
+    assert all((output / f"{n:03}{SUFFIX}").read_text() == f"{n} whole" for n in range(60))
+    assert not list(output.glob(".tracedge-*"))
+
+
+def test_shares_hold_the_entries_of_their_own_images(tmp_path):
+    files = LocalFiles(tuple(task for part in find_parts([grey(tmp_path, 2)]) for task in part.tasks()))
+    shards = [Shard("a.tar", Path("a")), Shard("b.tar", Path("sub/b"))]
+    known = {name: {"output": name} for name in ("000", "a/x", "a/deep/y", "ab", "sub/b/z", "sub/c", "a")}
+    shares = [set(entries) for _, entries in _shared_out([files, *shards], known)]
+    assert shares == [{"000"}, {"a", "a/x", "a/deep/y"}, {"sub/b/z"}]
+
+
+@pytest.mark.parametrize(
+    ("cluster_of", "resources", "expected"),
+    [
+        (Cluster(), {"CPU": 8}, (8, {"num_cpus": 1, "num_gpus": 0})),
+        (Cluster(threads=4), {"CPU": 10}, (2, {"num_cpus": 4, "num_gpus": 0})),
+        (Cluster(), {"CPU": 64, "GPU": 4}, (4, {"num_cpus": 1, "num_gpus": 1})),
+        (Cluster(gpus_per_worker=0.25), {"CPU": 64, "GPU": 2}, (8, {"num_cpus": 1, "num_gpus": 0.25})),
+        (Cluster(gpus_per_worker=0), {"CPU": 4, "GPU": 2}, (4, {"num_cpus": 1, "num_gpus": 0})),
+        (Cluster(workers=3), {"CPU": 8}, (3, {"num_cpus": 1, "num_gpus": 0})),
+    ],
+)
+def test_there_is_a_worker_for_each_gpu_or_else_core(cluster_of, resources, expected):
+    assert _pool(cluster_of, resources) == expected
+
+
+def test_more_workers_than_the_cluster_has_room_for_are_refused():
+    with pytest.raises(SettingsError, match="too few for 3 workers"):
+        _pool(Cluster(workers=3), {"CPU": 2})
+    with pytest.raises(SettingsError, match="too few for 1 workers with 1 GPUs"):
+        _pool(Cluster(gpus_per_worker=1), {"CPU": 2})
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"gpus_per_worker": -1}, {"threads": 0}])
+def test_clusters_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Cluster(**wrong)
+
+
+def test_without_ray_the_pip_line_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    photo(tmp_path / "a.png")
+    with pytest.raises(MissingExtraError, match=r"pip install 'tracedge\[ray\]'"), RayEngine():
+        pass
+
+
+def test_options_of_a_cluster_need_one(tmp_path):
+    result = CliRunner().invoke(app, ["edges", "x.png", "-o", str(tmp_path / "out"), "--workers", "2"])
+    assert isinstance(result.exception, SettingsError)
+    assert "--workers is for a cluster: add --engine ray" in str(result.exception)
+    assert not (tmp_path / "out").exists()
