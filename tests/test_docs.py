@@ -5,19 +5,19 @@ The README runs with the fast tests, the other pages with the slow ones; that ea
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skimage.data
-from document_pages import PAGES, ROOT, SHORTER, Step, output_of, reads, reason_not_to_run, shortened, steps, verb_of
 from PIL import Image
 from typer.testing import CliRunner
 
 import tracedge
+from document_pages import PAGES, ROOT, SHORTER, Step, output_of, reads, reason_not_to_run, shortened, steps, verb_of
 from tracedge.cli import app
 from tracedge.datasets.scenes import draw_scene
 
@@ -205,8 +205,22 @@ def test_the_notebook_runs(tmp_path):
     assert len(pictures) >= 6
 
 
+@pytest.mark.slow
+def test_the_pictures_of_the_concepts_are_those_that_the_script_draws(tmp_path):
+    pytest.importorskip("matplotlib", reason="the pictures are drawn by matplotlib")
+    pictures = ROOT / "docs/pictures"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, str(pictures / "draw.py"), str(tmp_path)], check=True, env=environment, timeout=280)
+    assert len(list(tmp_path.glob("*.png"))) == 9
+    for drawn in tmp_path.glob("*.png"):
+        committed = pictures / drawn.name
+        assert committed.stat().st_size < 200_000
+        with Image.open(drawn) as new, Image.open(committed) as old:
+            difference = np.abs(np.asarray(new.convert("RGB"), float) - np.asarray(old.convert("RGB"), float))
+        assert difference.mean() < 2, f"docs/pictures/{drawn.name} is of another state: python docs/pictures/draw.py"
+
+
 def test_what_a_page_copies_stays_in_its_folder():
     for page in PAGES:
         for step in steps(page):
             assert step.kind != "copy" or not re.search(r"\s[/~]|\.\.", step.text)
-    assert shutil.which("cp")

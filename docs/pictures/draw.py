@@ -67,7 +67,13 @@ def attention() -> Figure:
     rows = []
     for number, (row, column) in enumerate(places):
         token = row * height // PX * width + column * width // PX
-        rows.append((f"{('white', 'yellow')[number]} token attends to", maps[token].sqrt().reshape(height, width).numpy(), "magma"))
+        rows.append(
+            (
+                f"{('white', 'yellow')[number]} token attends to",
+                maps[token].sqrt().reshape(height, width).numpy(),
+                "magma",
+            )
+        )
     colours = attention_colours(maps, (height, width), SCENE.image.shape[:2])
     return row_of([("scene", SCENE.image, None), *rows, ("all tokens: alike, one colour", colours, None)], places)
 
@@ -77,7 +83,9 @@ def emergence() -> Figure:
     figure = Figure(figsize=(12.4, 3.4), layout="constrained")
     axes = figure.add_subplot(1, 4, 1)
     axes.plot(TAUGHT.timesteps[1:], TAUGHT.divergences[1:], "o-", color="0.3")
-    for (rule, colour), style in zip({"first_peak": "tab:orange", "argmax": "tab:blue"}.items(), ("-", "--"), strict=True):
+    for (rule, colour), style in zip(
+        {"first_peak": "tab:orange", "argmax": "tab:blue"}.items(), ("-", "--"), strict=True
+    ):
         assert rule in RULES
         chosen = instance_emergence_point(TAUGHT.timesteps, TAUGHT.divergences, rule).timestep
         axes.axvline(chosen, color=colour, linestyle=style, label=f"{rule}: t* = {chosen:g}")
@@ -167,7 +175,11 @@ def propagation() -> Figure:
         [
             ("edges", edges, "gray_r"),
             ("given: both in one mask; half of one", instances_overlay(TOUCHING.image, given), None),
-            (f"cut: {len(fragments)} fragments", instances_overlay(TOUCHING.image, tracedge.Instances(fragments)), None),
+            (
+                f"cut: {len(fragments)} fragments",
+                instances_overlay(TOUCHING.image, tracedge.Instances(fragments)),
+                None,
+            ),
             (f"grown and merged: {len(found)}", instances_overlay(TOUCHING.image, found.sorted()), None),
         ]
     )
@@ -197,7 +209,9 @@ def metrics() -> Figure:
         shown[pixels] = colour
     precision, recall = hits.sum() / cut_at.sum(), matched.sum() / truth.sum()
     title = f"matched, false, missed: P {precision:.2f}, R {recall:.2f}"
-    return row_of([("truth, thinned", truth, "gray_r"), ("found, cut at 0.5, thinned", cut_at, "gray_r"), (title, shown, None)])
+    return row_of(
+        [("truth, thinned", truth, "gray_r"), ("found, cut at 0.5, thinned", cut_at, "gray_r"), (title, shown, None)]
+    )
 
 
 STATIONS: tuple[Callable[[], Figure], ...] = (
@@ -214,7 +228,6 @@ def main(folder: Path) -> None:
         canvas.draw()
         drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         drawn.quantize(192, dither=Image.Dither.NONE).save(folder / f"{station.__name__}.png", optimize=True)
-        print(folder / f"{station.__name__}.png")
 
 
 if __name__ == "__main__":
