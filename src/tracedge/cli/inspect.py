@@ -50,9 +50,10 @@ def inspect(
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
-    """A figure for each photo: its edges and instances, the KL curve with the chosen step, attention as colours at several steps.
+    """A figure a photo: edges, instances, the KL curve with the chosen step, attention as colours at several steps.
 
-    The edges are the training-free teacher's. A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed, 2 wrong use.
+    The edges are the training-free teacher's. A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed,
+    2 wrong use.
     """
     from tracedge.images import load_image
     from tracedge.runs import FolderRun, find_images
@@ -95,7 +96,7 @@ def inspect(
 
 
 def _look(teacher: EdgeTeacher, image: np.ndarray, columns: int) -> _Seen:
-    """One photo's edges, instances, and its attention at `columns` timesteps from the first to the last, and at the chosen one."""
+    """One photo's edges and instances, and its attention at `columns` timesteps, first to last, and at the chosen one."""
     import numpy as np
 
     from tracedge.segmentation import segment

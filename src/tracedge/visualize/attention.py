@@ -50,7 +50,8 @@ def attention_steps(
     principal components come in any order and sign. So a colour that goes on from step to step is a thing that goes on.
 
     Args:
-        parts: timestep -> `attention_parts` of its map. like: one of the timesteps. grid_hw: of the tokens. image_hw: of the image.
+        parts: timestep -> `attention_parts` of its map. like: one of the timesteps.
+        grid_hw: of the tokens. image_hw: of the image.
     """
     steps = []
     for timestep, own in parts.items():

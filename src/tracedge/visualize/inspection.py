@@ -14,7 +14,7 @@ from tracedge.instances import Instances
 from tracedge.maps import EdgeMap
 from tracedge.visualize.attention import AttentionStep
 from tracedge.visualize.figures import new_figure
-from tracedge.visualize.overlays import EDGE_COLOUR, instances_overlay
+from tracedge.visualize.overlays import instances_overlay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,9 @@ def inspect_figure(
         _show(figure, next(panels), step.colours, title, colour=MARK if chosen else None)
 
     # 4. What it depends on.
-    figure.text(MARGIN / plan.width, 0.4 * FOOT / plan.height, provenance_line(found.settings), color=PALE, fontsize=7.5)
+    figure.text(
+        MARGIN / plan.width, 0.4 * FOOT / plan.height, provenance_line(found.settings), color=PALE, fontsize=7.5
+    )
     return figure
 
 
@@ -147,7 +149,12 @@ class _Plan:
 
 
 def _show(
-    figure: Figure, panel: tuple[float, ...], picture: NDArray[Any], title: str, colour: str | None = None, **options: Any
+    figure: Figure,
+    panel: tuple[float, ...],
+    picture: NDArray[Any],
+    title: str,
+    colour: str | None = None,
+    **options: Any,
 ) -> None:
     """A picture in its panel, at the panel's left where it is narrower; title and frame stand out if they have a colour."""
     width, height = figure.get_size_inches()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -100,7 +102,7 @@ def semantic_overlay(image: RGB, semantic: SemanticMap) -> RGB:
     return _painted(image, places, colours)
 
 
-def _painted(image: RGB, places: NDArray[np.int64], colours: list[tuple[float, float, float]]) -> RGB:
+def _painted(image: RGB, places: NDArray[np.integer[Any]], colours: list[tuple[float, float, float]]) -> RGB:
     """The image filled with the colour, in [0, 1], of the number at each pixel (H, W), white between numbers; 0 is grey."""
     grey = np.repeat((image @ np.array(BRIGHTNESS))[..., None], 3, axis=2)
     filled = image * (1 - FILL) + 255 * np.array(colours)[places] * FILL
