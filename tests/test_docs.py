@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import skimage.data
-from document_pages import PAGES, ROOT, SHORTER, Step, output_of, reads, reason_not_to_run, shortened, steps, verb_of
 from PIL import Image
 from typer.testing import CliRunner
 
 import tracedge
+from document_pages import PAGES, ROOT, SHORTER, Step, output_of, reads, reason_not_to_run, shortened, steps, verb_of
 from tracedge.cli import app
 from tracedge.datasets.scenes import draw_scene
 
@@ -184,7 +184,9 @@ def test_the_site_is_built_without_a_warning_and_names_no_other_host(tmp_path):
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > 25
     for page in pages:
-        loaded = re.findall(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?://[^\"\s>]+)", page.read_text())
+        loaded = re.findall(
+            r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?://[^\"\s>]+)", page.read_text()
+        )
         assert not loaded, f"{page.name} loads {loaded}"
     shown = (tmp_path / "site/reference/commands.html").read_text()
     assert "--proposals" in shown and "tracedge detect relabel" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,8 @@ RGB = NDArray[np.uint8]
 Parts = NDArray[np.floating[Any]]
 """Of an attention map of N tokens: (N, 3), its three first principal components."""
 
-LAB = ((18, 92), (-64, 72), (-62, 62))
-"""What the components become: lightness, blue to yellow, and green to red, which not everybody sees, last."""
+LAB = ((18, 92), (-58, 58), (-62, 62))
+"""What the components become: lightness, blue to yellow, and green to red, which not everybody sees, last. XYZ holds all of it."""
 FAINT = 0.05  # a component whose spread is below this part of the first's is not stretched: it would be noise
 
 
@@ -83,7 +82,6 @@ def _coloured(parts: Parts, grid_hw: tuple[int, int], image_hw: tuple[int, int])
     shares = np.clip((parts - middle) / spread + 0.5, 0, 1)
     # In the order of CIE L*a*b*: the second component is blue to yellow, which is b.
     lab = [dark + (light - dark) * share for (dark, light), share in zip(LAB, shares.T, strict=True)]
-    with warnings.catch_warnings(action="ignore"):  # a colour that no screen has is shown as the nearest it has
-        colours = lab2rgb(np.stack([lab[0], lab[2], lab[1]], axis=1))
+    colours = lab2rgb(np.stack([lab[0], lab[2], lab[1]], axis=1))  # what no screen has becomes the nearest it has
     grid = Image.fromarray((colours.reshape(*grid_hw, 3) * 255).round().astype(np.uint8))
     return np.asarray(grid.resize((image_hw[1], image_hw[0]), Image.Resampling.NEAREST))

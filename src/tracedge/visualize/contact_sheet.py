@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,11 +136,10 @@ def contact_sheet(
     count = math.ceil(len(entries) / per_page)
     failed = sum(entry.error is not None for entry in entries)
     said = f"{title}  ·  {len(entries)} photos, {failed} failed  ·  by {settings.sort}"
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for number in range(count):
-            shown = entries[number * per_page : (number + 1) * per_page]
-            pictures = pool.map(partial(_attempted, show), shown)
-            yield _page(shown, pictures, settings, f"{said}  ·  page {number + 1} of {count}" if count > 1 else said)
+    for number in range(count):
+        shown = entries[number * per_page : (number + 1) * per_page]
+        pictures = (_attempted(show, entry) for entry in shown)
+        yield _page(shown, pictures, settings, f"{said}  ·  page {number + 1} of {count}" if count > 1 else said)
 
 
 def caption(entry: RunEntry) -> str:
