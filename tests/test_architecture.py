@@ -33,6 +33,7 @@ PATH = [
         "work",
         "earlier",
         "runs",
+        "run_entries",
     },
     {"backbones"},
     {"attention", "criteria"},

@@ -113,12 +113,21 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(photos, tmp_path, arguments, 
     assert not list(tmp_path.glob("out/*.png"))
 
 
-def test_inspect_writes_one_figure(run, photos, tmp_path):
-    result = run("inspect", photos / "a.png", "-o", tmp_path / "figure", *QUICK, "--columns", "3")
+def test_inspect_writes_a_figure_for_each_photo_and_a_rerun_skips(run, photos, tmp_path):
+    asked = ["inspect", photos, "-o", tmp_path / "figures", *QUICK, "--columns", "3"]
+    result = run(*asked)
     assert result.exit_code == 0, result.output
-    with Image.open(tmp_path / "figure" / "a.inspect.png") as figure:
-        assert min(figure.size) > 300
-    assert "t* =" in result.output
+    for name in ("a.inspect.png", "inner/b.inspect.png"):
+        with Image.open(tmp_path / "figures" / name) as figure:
+            assert min(figure.size) > 300
+    assert all({"timestep", "margin", "instances"} <= line.keys() for line in manifest(tmp_path / "figures"))
+    assert "2 skipped" in run(*asked).output
+    assert isinstance(run(*asked[:-1], "2").exception, RunError)
+
+
+def test_inspect_of_one_photo_says_the_chosen_step(run, photos, tmp_path):
+    result = run("inspect", photos / "a.png", "-o", tmp_path / "figure", *QUICK)
+    assert "t* =" in result.output and (tmp_path / "figure" / "a.inspect.png").is_file()
 
 
 def test_scenes_are_written_like_the_data_sets_that_evaluate_reads(run, tmp_path):

@@ -59,15 +59,16 @@ def test_instances_are_written_as_segment_writes_them(folder, trained, tmp_path)
     assert len(coco) == 4 and all(len(coco.instances(number)) for number in coco.images)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"0.instances.png", "0.instances.npz", "0.instances.overlay.png", "manifest.jsonl"} <= names
-    assert "4 skipped" in run(*words, "--min-score", "0", "--format", "overlay").output
+    assert "4 skipped" in run(*words, "--min-score", "0", "--overlay").output
     again = run(*words, "--min-score", "0.5", "--format", "overlay")
     assert again.exit_code and "of other settings" in str(again.exception)
 
 
 def test_a_round_of_self_training_from_the_command_line(folder, trained, tmp_path):
     words = ["--images", folder / "images", "--detector", trained, "--device", "cpu"]
-    found = run("detect", "relabel", folder, *words, "-o", tmp_path / "second", "--min-score", "0.99")
+    found = run("detect", "relabel", folder, *words, "-o", tmp_path / "second", "--min-score", "0.99", "--overlay")
     assert found.exit_code == 0, found.output
+    assert len(list((tmp_path / "second").glob("*.instances.overlay.png"))) == 4
     new = find_labels(tmp_path / "second", [folder / "images"])
     old = find_labels(folder, [folder / "images"])
     assert len(new) == 4 and all(len(new[i].masks) >= len(old[i].masks) for i in range(4))

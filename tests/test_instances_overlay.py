@@ -48,7 +48,7 @@ def test_an_outline_is_seen_on_objects_of_any_colour(shade):
 
 def numbered(photo, instances):
     """Where a number changes the picture, by drawing the photo's own instances with and without."""
-    import tracedge.visualize as drawing
+    import tracedge.visualize.overlays as drawing
 
     drawn = instances_overlay(photo, instances)
     with pytest.MonkeyPatch.context() as patch:

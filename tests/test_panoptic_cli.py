@@ -64,6 +64,15 @@ def test_what_is_written_is_read_back_as_coco_panoptic_and_a_rerun_skips(data):
     assert (data / "out" / "panoptic.json").read_bytes() == before
 
 
+def test_overlays_are_of_the_segments_and_leave_the_maps_as_they_are(data):
+    run(*command(data, "--overlay"))
+    drawn = np.asarray(Image.open(data / "out" / "a" / "1.panoptic.overlay.png"))
+    assert drawn.shape == (30, 90, 3)
+    assert (drawn[15, [10, 45]] != drawn[15, [45, 80]]).any(axis=1).all()
+    found = read_panoptic(data / "out" / "panoptic.json").read(1, (30, 90))
+    assert len(found.segments) == 3
+
+
 def test_a_mapping_says_what_classes_are(data):
     (data / "map.json").write_text(json.dumps({"sky": None, "person": "cat"}))
     run(*command(data, "--mapping", data / "map.json"))

@@ -72,6 +72,16 @@ def test_what_is_written_is_what_panoptic_reads_and_a_rerun_skips(data, clip):
     assert "2 done" in again and {path: path.read_bytes() for path in before} == before
 
 
+def test_overlays_are_of_the_classes(data, clip):
+    run(*command(data, clip, "--overlay"))
+    for name in ("a/1", "2"):
+        classes = np.asarray(Image.open(data / "out" / "classes" / f"{name}.png"))
+        drawn = np.asarray(Image.open(data / "out" / f"{name}.classes.overlay.png"))
+        assert drawn.shape == (*classes.shape, 3)
+        grey = np.ptp(drawn.astype(int), axis=2) == 0  # what is not known, and the lines between
+        assert not (classes == 255).any() or grey[classes == 255].all()
+
+
 def test_two_commands_take_photos_and_tags_to_coco_panoptic(data, clip):
     run(*command(data, clip))
     out = ["--images", data / "photos", "-o", data / "panoptic", "--classes", data / "out" / "names.json", "--size", 48]

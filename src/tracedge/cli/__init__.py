@@ -22,6 +22,7 @@ from tracedge.cli.reproduce import reproduce
 from tracedge.cli.scenes import scenes
 from tracedge.cli.segment import segment
 from tracedge.cli.semantic import semantic
+from tracedge.cli.sheet import sheet
 from tracedge.cli.teach import teach
 from tracedge.errors import TracedgeError
 
@@ -40,6 +41,7 @@ for verb in (
     semantic,
     panoptic,
     inspect,
+    sheet,
     teach,
     distill,
     pretrain,

@@ -35,6 +35,7 @@ def predict(
     visible: Visible = 0.8,
     overlapping: Overlapping = False,
     formats: Formats = None,
+    overlay: option.Overlay = False,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
     retry_failed: option.RetryFailed = False,
@@ -59,7 +60,7 @@ def predict(
         raise SettingsError(
             "panoptic maps do not overlap, and are PNGs and a JSON: leave --overlapping and --format out."
         )
-    written = InstanceFiles(output, formats or [], overlapping)
+    written = InstanceFiles(output, (formats or []) + ["overlay"] * overlay, overlapping)
     jobs = find_images(paths, output=output)
 
     # 2. The model; what its masks depend on is what the run depends on.
@@ -73,14 +74,14 @@ def predict(
         return load_image(path, max_pixels=max_pixels)
 
     if panoptic:
-        categories = model.card.categories
         panoptic_folder(
             jobs,
             output,
-            categories,
+            model.card.categories,
             provenance,
             load,
-            model.panoptic,
+            lambda images: list(zip(images, model.panoptic(images), strict=True)),
+            overlay=overlay,
             batch_size=batch_size,
             force=force,
             retry_failed=retry_failed,

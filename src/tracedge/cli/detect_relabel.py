@@ -35,6 +35,7 @@ def relabel(
     alike: Annotated[
         float, typer.Option(help="Pseudo masks with a larger IoU with a new one give way to it (not panoptic ones).")
     ] = 0.5,
+    overlay: option.Overlay = False,
     batch_size: option.BatchSize = 1,
     force: option.Force = False,
     retry_failed: option.RetryFailed = False,
@@ -60,7 +61,7 @@ def relabel(
         raise SettingsError(f"alike lies in [0, 1], got {alike:g}")
     settings = DetectSettings(min_score=min_score, visible=visible)
     labels = find_labels(pseudo, images, max_pixels=max_pixels)
-    written = InstanceFiles(output, [], overlapping=True)
+    written = InstanceFiles(output, ["overlay"] * overlay, overlapping=True)
     jobs = {job.source: job for job in labels.photos}
 
     refuse_other_classes(read_card(detector, local_files_only=local_files_only), labels)
@@ -74,9 +75,9 @@ def relabel(
         image = load_image(path, max_pixels=max_pixels)
         return _Photo(image, labels.read(jobs[path], (image.shape[0], image.shape[1])))
 
-    def panoptic(photos: list[_Photo]) -> list[PanopticMap]:
+    def panoptic(photos: list[_Photo]) -> list[tuple[np.ndarray, PanopticMap]]:
         found = model.panoptic([photo.image for photo in photos])
-        return [relabelled_panoptic(one, photo.pseudo) for one, photo in zip(found, photos, strict=True)]
+        return [(photo.image, relabelled_panoptic(one, photo.pseudo)) for one, photo in zip(found, photos, strict=True)]
 
     def instances(photos: list[_Photo]) -> list[tuple[np.ndarray, Instances]]:
         found = model([photo.image for photo in photos])
@@ -92,6 +93,7 @@ def relabel(
             provenance,
             load,
             panoptic,
+            overlay=overlay,
             batch_size=batch_size,
             force=force,
             retry_failed=retry_failed,

@@ -46,7 +46,7 @@ def edges(
             "May be repeated."
         ),
     ] = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write <stem>.overlay.png.")] = False,
+    overlay: option.Overlay = False,
     npz: Annotated[
         bool, typer.Option("--npz", help="Also write <stem>.edges.npz: edges, timestep, its curve, settings.")
     ] = False,

@@ -1,19 +1,40 @@
-"""`tracedge inspect`: one figure that shows how the edges of a photo came about."""
+"""`tracedge inspect`: one figure a photo that shows how its edges came about."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from tracedge.cli import predictor_options as option
+from tracedge.cli.progress import PhotoBar, finish
 from tracedge.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tracedge.instances import Instances
+    from tracedge.maps import EdgeMap
+    from tracedge.teacher import EdgeTeacher
+    from tracedge.visualize import AttentionStep
+
+FIGURE = ".inspect.png"
+DPI = 110
+
+
+class _Seen(NamedTuple):
+    image: np.ndarray
+    edges: EdgeMap
+    instances: Instances
+    steps: list[AttentionStep]
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A photo.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.inspect.png.")],
+    paths: Annotated[list[str], typer.Argument(help="Photos, folders (walked through) or quoted globs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for <stem>.inspect.png and manifest.jsonl.")],
     backbone: option.Backbone = "mini",
     rule: option.Rule = "first_peak",
     stride: option.Stride = 100,
@@ -23,21 +44,27 @@ def inspect(
     inversion: option.Inversion = False,
     seed: option.Seed = 0,
     columns: Annotated[int, typer.Option(min=2, max=12, help="Timesteps whose attention is shown.")] = 5,
+    force: option.Force = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
     max_pixels: option.MaxPixels = MAX_PIXELS,
 ) -> None:
-    """One figure: the photo, its edges, the KL curve with the chosen step, and attention as colours at several steps."""
-    import numpy as np
+    """A figure a photo: edges, instances, the KL curve with the chosen step, attention as colours at several steps.
 
-    from tracedge.atomic import atomic_path
+    The edges are the training-free teacher's. A rerun skips what is done. Exit codes: 0 all done, 1 some photos failed,
+    2 wrong use.
+    """
     from tracedge.images import load_image
-    from tracedge.visualize import AttentionStep, attention_colours, inspect_figure
+    from tracedge.runs import FolderRun, find_images
+    from tracedge.visualize import require_matplotlib
 
-    image = load_image(path, max_pixels=max_pixels)
-    output.mkdir(parents=True, exist_ok=True)  # before the work: a folder that cannot be made is said now
-    predictor = option.PredictorOptions(
+    # 1. Check everything that can be checked before a model is loaded.
+    require_matplotlib()
+    jobs = find_images(paths, output=output)
+
+    # 2. The model; what its figures depend on is what the run depends on.
+    teacher = option.PredictorOptions(
         backbone=backbone,
         rule=rule,
         stride=stride,
@@ -51,15 +78,46 @@ def inspect(
         local_files_only=local_files_only,
         early_stop=False,
     ).build()
-    found = predictor(image)
+
+    # 3. Run, and say what became of it.
+    settings = teacher.provenance | {"columns": columns}
+    with FolderRun(output, settings, (FIGURE,), force=force) as run, PhotoBar(len(jobs)) as bar:
+        summary = run.process(
+            jobs,
+            partial(load_image, max_pixels=max_pixels),
+            lambda images: [_look(teacher, image, columns) for image in images],
+            _write,
+            on_progress=bar.step,
+        )
+        chosen = [(line["timestep"], line["margin"]) for line in run.finished((FIGURE,))]
+    if len(jobs) == len(chosen) == 1:
+        typer.echo("t* = {:g} (margin {:.2f})".format(*chosen[0]))
+    finish(summary, output)
+
+
+def _look(teacher: EdgeTeacher, image: np.ndarray, columns: int) -> _Seen:
+    """One photo's edges and instances, and its attention at `columns` timesteps, first to last, and at the chosen one."""
+    import numpy as np
+
+    from tracedge.segmentation import segment
+    from tracedge.visualize import attention_steps
+    from tracedge.visualize.attention import attention_parts
+
+    found = teacher(image)
     spread = np.linspace(0, len(found.timesteps) - 1, columns).round().astype(int)
+    assert found.timestep is not None  # the teacher always chooses
     wanted = {found.timesteps[i] for i in spread} | {found.timestep}
-    steps = [
-        AttentionStep(timestep, attention_colours(attention, grid_hw, image.shape[:2]))
-        for timestep, attention, grid_hw in predictor.curve_maps(image)
-        if timestep in wanted
-    ]
-    target = output / f"{path.stem}.inspect.png"
-    with atomic_path(target) as temporary:
-        inspect_figure(image, found, steps).savefig(temporary, dpi=110, format="png")
-    typer.echo(f"t* = {found.timestep:g} (margin {found.margin:.2f}): {target}")
+    parts, grid = {}, (1, 1)
+    for timestep, attention, grid_hw in teacher.curve_maps(image):
+        if timestep in wanted:
+            parts[timestep], grid = attention_parts(attention), grid_hw
+    steps = attention_steps(parts, found.timestep, grid, (image.shape[0], image.shape[1]))
+    return _Seen(image, found, segment(found), steps)
+
+
+def _write(seen: _Seen, paths: Mapping[str, Path]) -> dict[str, object]:
+    from tracedge.visualize import inspect_figure
+
+    figure = inspect_figure(seen.image, seen.edges, seen.steps, seen.instances)
+    figure.savefig(paths[FIGURE], dpi=DPI, format="png")
+    return {"timestep": seen.edges.timestep, "margin": seen.edges.margin, "instances": len(seen.instances)}

@@ -41,6 +41,7 @@ def panoptic(
     categories: Categories = "coco",
     edges: Edges = None,
     cut: Cut = CUT,
+    overlay: option.Overlay = False,
     backbone: option.BackboneOrNone = None,
     student: option.Student = None,
     teacher: option.Teacher = False,
@@ -92,10 +93,10 @@ def panoptic(
         hw = (image.shape[0], image.shape[1])
         return _Photo(image, maps.read(stems[path], hw), source.read(stems[path], hw))
 
-    def predict(photos: list[_Photo]) -> list[PanopticMap]:
+    def predict(photos: list[_Photo]) -> list[tuple[np.ndarray, PanopticMap]]:
         found = source([photo.image for photo in photos], [photo.edges for photo in photos])
         return [
-            panoptic_map(photo.semantic, one.edges, known.categories, settings)
+            (photo.image, panoptic_map(photo.semantic, one.edges, known.categories, settings))
             for photo, one in zip(photos, found, strict=True)
         ]
 
@@ -107,6 +108,7 @@ def panoptic(
         provenance,
         load,
         predict,
+        overlay=overlay,
         batch_size=batch_size,
         force=force,
         retry_failed=retry_failed,

@@ -11,6 +11,8 @@ import typer
 from tracedge.cli.progress import PhotoBar, finish
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tracedge.categories import Category
     from tracedge.jobs import Job
     from tracedge.panoptic_map import PanopticMap
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 PNG = "panoptic/.png"
 FILE = "panoptic.json"
+OVERLAY = ".panoptic.overlay.png"
 
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Folder for panoptic.json, panoptic/<stem>.png and manifest.jsonl.")
@@ -30,8 +33,9 @@ def panoptic_folder(
     categories: Sequence[Category],
     provenance: dict[str, Any],
     load: Callable[[Path], Any],
-    predict: Callable[[list[Any]], list[PanopticMap]],
+    predict: Callable[[list[Any]], list[tuple[np.ndarray, PanopticMap]]],
     *,
+    overlay: bool,
     batch_size: int,
     force: bool,
     retry_failed: bool,
@@ -40,12 +44,14 @@ def panoptic_folder(
 
     Args:
         jobs: the photos. categories: of the maps. provenance: what the maps depend on.
-        load: a photo's file -> what `predict` takes of it. predict: a batch of these -> the map of each.
+        load: a photo's file -> what `predict` takes of it. predict: a batch of these -> image and map of each.
+        overlay: whether a picture to look at is written too.
     """
     from tracedge.runs import FolderRun
 
+    suffixes = (PNG, *[OVERLAY] * overlay)
     with (
-        FolderRun(output, provenance, (PNG,), force=force, retry_failed=retry_failed, gathered=(FILE,)) as run,
+        FolderRun(output, provenance, suffixes, force=force, retry_failed=retry_failed, gathered=(FILE,)) as run,
         PhotoBar(len(jobs)) as bar,
     ):
         summary = run.process(jobs, load, predict, _write, batch_size=batch_size, on_progress=bar.step)
@@ -53,11 +59,16 @@ def panoptic_folder(
     finish(summary, output)
 
 
-def _write(found: PanopticMap, paths: Mapping[str, Path]) -> dict[str, object]:
+def _write(result: tuple[np.ndarray, PanopticMap], paths: Mapping[str, Path]) -> dict[str, object]:
     """One image's PNG; what it cannot hold, the classes, goes into the manifest."""
     from tracedge.export.panoptic import write_panoptic_png
+    from tracedge.export.png import write_png8
+    from tracedge.visualize import panoptic_overlay
 
+    image, found = result
     write_panoptic_png(paths[PNG], found)
+    if OVERLAY in paths:
+        write_png8(paths[OVERLAY], panoptic_overlay(image, found))
     return {"segments": [[one.id, one.category_id, one.isthing, one.score] for one in found.segments]}
 
 

@@ -121,6 +121,9 @@ RetryFailed = Annotated[
     bool,
     typer.Option("--retry-failed", help="Try again also photos that failed in an earlier run and have not changed."),
 ]
+Overlay = Annotated[
+    bool, typer.Option("--overlay", help="Also write a picture to look at: what was found, laid over the photo.")
+]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are refused before they are decoded.")]
 
 

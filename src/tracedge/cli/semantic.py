@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tracedge.semantics.from_tags import ClassScores
 
 PNG, NPZ, NAMES = "classes/.png", "scores/.npz", "names.json"
+OVERLAY = ".classes.overlay.png"
 
 
 class _Photo(NamedTuple):
@@ -51,6 +52,7 @@ def semantic(
     crf: tag.Crf = tag.CRF,
     backbone: option.BackboneOrNone = None,
     size: option.Size = None,
+    overlay: option.Overlay = False,
     force: option.Force = False,
     retry_failed: option.RetryFailed = False,
     device: option.Device = None,
@@ -96,27 +98,36 @@ def semantic(
 
     # 3. Run, and say what the values are called.
     with (
-        FolderRun(output, provenance, (PNG, NPZ), force=force, retry_failed=retry_failed) as run,
+        FolderRun(output, provenance, (PNG, NPZ, *[OVERLAY] * overlay), force=force, retry_failed=retry_failed) as run,
         PhotoBar(len(jobs)) as bar,
     ):
         write_class_names(output / NAMES, names)
         summary = run.process(
-            jobs, load, lambda photos: [scorer(*photo) for photo in photos], _write, on_progress=bar.step
+            jobs,
+            load,
+            lambda photos: [(photo.image, scorer(*photo)) for photo in photos],
+            _write,
+            on_progress=bar.step,
         )
     # 4. Say what became of it.
     finish(summary, output)
 
 
-def _write(found: ClassScores, paths: Mapping[str, Path]) -> dict[str, object]:
+def _write(result: tuple[np.ndarray, ClassScores], paths: Mapping[str, Path]) -> dict[str, object]:
     """One image's files; the values of both are category ids, 255 where no category is meant."""
     import numpy as np
 
+    from tracedge.export.png import write_png8
     from tracedge.export.semantic import UNKNOWN_VALUE, write_classes, write_scores
+    from tracedge.visualize import semantic_overlay
 
     def values(numbers: np.ndarray) -> np.ndarray:
         return np.where(numbers < 0, UNKNOWN_VALUE, numbers).astype(np.uint8)
 
+    image, found = result
     best = found.semantic_map()
     write_classes(paths[PNG], values(best.classes))
     write_scores(paths[NPZ], values(found.categories), found.scores)
+    if OVERLAY in paths:
+        write_png8(paths[OVERLAY], semantic_overlay(image, best))
     return {"classes": list(best.present)}

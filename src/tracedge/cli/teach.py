@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tracedge.work import Steps
 
 
+OVERLAY = ".overlay.png"
+
+
 def teach(
     images: scale.Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pseudo labels.")],
@@ -39,6 +42,7 @@ def teach(
     zoom: option.Zoom = None,
     ensemble: option.Ensemble = 1,
     seed: option.Seed = 0,
+    overlay: option.Overlay = False,
     batch_size: option.BatchSize = 1,
     force: Annotated[
         bool, typer.Option("--force", help="Replace labels of other settings in the output folder.")
@@ -91,7 +95,7 @@ def teach(
         _TeachWork(options, px, max_pixels),
         parts,
         output,
-        (IMAGE, EDGES),
+        (IMAGE, EDGES, *[OVERLAY] * overlay),
         by,
         batch_size=batch_size,
         force=force,
@@ -124,8 +128,11 @@ class _TeachWork:
 def _write(result: tuple[np.ndarray, EdgeMap], paths: Mapping[str, Path]) -> dict[str, object]:
     from tracedge.export.png import write_png8, write_png16
     from tracedge.student.pseudo_labels import EDGES, IMAGE
+    from tracedge.visualize import overlay
 
     image, found = result
     write_png8(paths[IMAGE], image)
     write_png16(paths[EDGES], found.edges)
+    if OVERLAY in paths:
+        write_png8(paths[OVERLAY], overlay(image, found.edges))
     return {"timestep": found.timestep, "margin": found.margin}
