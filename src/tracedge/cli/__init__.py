@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from tracedge.cli.app import app as page
 from tracedge.cli.backbones import backbones, download
 from tracedge.cli.bench import bench
 from tracedge.cli.detect import app as detect
@@ -40,6 +41,7 @@ for verb in (
     semantic,
     panoptic,
     inspect,
+    page,
     teach,
     distill,
     pretrain,
