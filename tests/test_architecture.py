@@ -55,7 +55,7 @@ PATH = [
     {"metrics"},
     {"rivals"},
     {"evaluation", "visualize"},
-    {"scale"},
+    {"scale", "web"},
     {"cli"},
     {"__main__"},
 ]
@@ -71,6 +71,8 @@ HEAVY = {
     "pyarrow": {"sources"},
     "fsspec": {"sources"},
     "matplotlib": {"visualize"},
+    "gradio": {"web"},
+    "starlette": {"web"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -157,14 +157,12 @@ class Desk:
             nearest = min(photo.steps.timesteps, key=lambda one: abs(one - timestep))
             return Look(photo.pictures[f"step-{nearest:g}"], curve_svg(photo.steps, nearest))
 
-    def files(self, key: str, formats: Sequence[str], controls: Controls) -> list[Path]:
-        """The files asked for, of all photos. Asks no model.
+    def files(self, key: str, formats: Sequence[str], controls: Controls) -> Path:
+        """The file of the formats asked for, of all photos. Asks no model.
 
         Raises:
-            DataError: no format, or no photos.
+            DataError: no photos. SettingsError: as `write_downloads`.
         """
-        if not formats:
-            raise DataError("Choose at least one kind of file.")
         with self._kept(key) as visit:
             for photo in visit.photos:
                 self._objects(photo, controls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tracedge.export.labels import write_instances, write_labels
 from tracedge.export.npz import write_npz
 from tracedge.export.png import write_png8, write_png16
 from tracedge.export.yolo import write_yolo, write_yolo_yaml
+from tracedge.errors import SettingsError
 from tracedge.settings import choose
 from tracedge.visualize import instances_overlay, overlay
 from tracedge.web.kept import KeptPhoto
@@ -75,15 +76,17 @@ FORMATS: dict[str, PerPhoto | Together] = {
 """What there is, by the names that `tracedge segment --format` has for the same files."""
 
 
-def write_downloads(folder: Path, photos: Sequence[KeptPhoto], formats: Iterable[str]) -> list[Path]:
-    """Write the formats asked for: of one photo the files themselves, of several all of them in one zip.
+def write_downloads(folder: Path, photos: Sequence[KeptPhoto], formats: Collection[str]) -> Path:
+    """Write the formats asked for: one file as it is, several as one zip.
 
     Args:
         folder: where; nothing else is in it. photos: read, and their objects found. formats: of `FORMATS`.
 
     Raises:
-        SettingsError: a format that there is not.
+        SettingsError: no format, or one that there is not.
     """
+    if not formats:
+        raise SettingsError("choose at least one kind of file")
     asked = {name: choose("format", name, FORMATS) for name in formats}
     files: list[Path] = []
     for form in asked.values():
@@ -97,7 +100,7 @@ def write_downloads(folder: Path, photos: Sequence[KeptPhoto], formats: Iterable
     if "yolo" in asked:
         files.append(folder / "data.yaml")
         write_yolo_yaml(files[-1])
-    return files if len(photos) == 1 or not files else [_zipped(folder, files)]
+    return files[0] if len(files) == 1 else _zipped(folder, files)
 
 
 def _zipped(folder: Path, files: Sequence[Path]) -> Path:

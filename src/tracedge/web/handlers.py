@@ -136,7 +136,7 @@ class Handlers:
         self, formats: list[str], strength: float, smallest: float, zoom: int, request: gr.Request
     ) -> dict[str, Any]:
         made = self.desk.files(_key(request), formats, Controls(strength, smallest / 100, zoom))
-        return gr.update(value=[str(path) for path in made], visible=True)
+        return gr.update(value=[str(made)], visible=True)
 
     def close(self, request: gr.Request) -> None:
         """The visitor is gone: so is what was kept."""

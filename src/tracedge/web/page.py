@@ -32,9 +32,6 @@ class _Side(NamedTuple):
     strength: gr.Slider
     smallest: gr.Slider
     zoom: gr.Radio
-    formats: gr.CheckboxGroup
-    make: gr.Button
-    files: gr.File
 
     @property
     def controls(self) -> list[Any]:
@@ -57,6 +54,9 @@ class _Main(NamedTuple):
     chosen_line: gr.HTML
     step: gr.Slider
     attention: gr.Image
+    formats: gr.CheckboxGroup
+    make: gr.Button
+    files: gr.File
 
     @property
     def view(self) -> list[Any]:
@@ -101,7 +101,7 @@ def _side(handlers: Handlers, limits: Limits) -> _Side:
         [str(path) for path in handlers.examples],
         show_label=False,
         columns=4,
-        height=92,
+        height=86,
         allow_preview=False,
         object_fit="cover",
         buttons=[],
@@ -111,7 +111,7 @@ def _side(handlers: Handlers, limits: Limits) -> _Side:
     photos = gr.Gallery(
         label="Your photos",
         columns=4,
-        height=120,
+        height=112,
         allow_preview=False,
         object_fit="cover",
         buttons=[],
@@ -133,12 +133,7 @@ def _side(handlers: Handlers, limits: Limits) -> _Side:
             [("Whole", 1), ("Fine", 2), ("Finest", 3)], value=1, label="Detail", elem_id="zoom",
             info="Fine and finest also read the photo in parts, for small objects; slower.",
         )  # fmt: skip
-    with gr.Accordion("Take the files home", open=False, elem_id="downloads"):
-        choices = [(form.label, name) for name, form in FORMATS.items()]
-        formats = gr.CheckboxGroup(choices, value=["edges", "labels", "coco"], show_label=False, elem_id="formats")
-        make = gr.Button("Make the files", variant="primary", size="sm", elem_id="make")
-        files = gr.File(show_label=False, file_count="multiple", interactive=False, visible=False, elem_id="files")
-    return _Side(drop, examples, photos, strength, smallest, zoom, formats, make, files)
+    return _Side(drop, examples, photos, strength, smallest, zoom)
 
 
 def _main() -> _Main:
@@ -168,15 +163,24 @@ def _main() -> _Main:
                         info="Parts of one colour attend alike.",
                     )  # fmt: skip
                     curve = gr.HTML(elem_id="curve")
-    tabs = {"objects": tab_objects, "edges": tab_edges, COMPARE: tab_compare, STEPS: tab_steps}
+        with gr.Tab("Files", id="files") as tab_files:
+            choices = [(form.label, name) for name, form in FORMATS.items()]
+            formats = gr.CheckboxGroup(
+                choices, value=["edges", "labels", "coco"], label="What to take home", elem_id="formats",
+                info="Of all your photos, with the controls as they are now. More than one file comes as a zip.",
+            )  # fmt: skip
+            make = gr.Button("Make the files", variant="primary", elem_id="make")
+            files = gr.File(show_label=False, file_count="multiple", interactive=False, visible=False, elem_id="files")
+    tabs = {"objects": tab_objects, "edges": tab_edges, COMPARE: tab_compare, STEPS: tab_steps, "files": tab_files}
     return _Main(
-        problems, line, tabs, objects, table, edges, before, after, compared_line, curve, chosen_line, step, attention
-    )
+        problems, line, tabs, objects, table, edges, before, after, compared_line, curve, chosen_line, step, attention,
+        formats, make, files,
+    )  # fmt: skip
 
 
 def _wire(handlers: Handlers, side: _Side, main: _Main, index: gr.State) -> None:
     asked = [index, *side.controls]
-    taken = [main.problems, side.photos, index, *main.view, side.files]
+    taken = [main.problems, side.photos, index, *main.view, main.files]
     busy: dict[str, Any] = {"show_progress_on": [main.objects, main.edges], **PRIVATE}
 
     def then_closer(event: Any) -> None:
@@ -201,7 +205,7 @@ def _wire(handlers: Handlers, side: _Side, main: _Main, index: gr.State) -> None
     quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "trigger_mode": "always_last", **PRIVATE}
     main.step.input(handlers.look_at, [index, main.step], looked, **quick)
     # Files go out.
-    side.make.click(handlers.files, [side.formats, *side.controls], side.files, **MASKS, **PRIVATE)
+    main.make.click(handlers.files, [main.formats, *side.controls], main.files, **MASKS, **PRIVATE)
 
 
 def _only_uploads(drop: gr.File) -> None:
