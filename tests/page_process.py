@@ -25,15 +25,17 @@ def served(log: Path, temporary: Path, *options: str) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tracedge", "app", "--port", str(port), "--device", "cpu", *options]
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True, env=environment)
-    try:
-        line = process.stdout.readline()  # it says so once it listens; nothing if it ended
-        assert f"http://127.0.0.1:{port}" in line, log.read_text()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True, env=environment) as process,
+    ):
+        try:
+            line = process.stdout.readline()  # it says so once it listens; nothing if it ended
+            assert f"http://127.0.0.1:{port}" in line, log.read_text()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
 
 
 @contextmanager

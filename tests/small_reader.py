@@ -1,6 +1,8 @@
 """The page's model, made small: the embedded student and teacher at 64 px."""
 
+import zipfile
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +20,11 @@ def small_reader() -> Reader:
 
 def scene(seed: int = 26, px: int = 96) -> np.ndarray:
     return draw_scene(1_000_000 + seed, px).image
+
+
+def names_in(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as opened:
+        return opened.namelist()
 
 
 def silent(share: float, what: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from page_process import chromium, served
-from small_reader import scene, small_reader
+from small_reader import names_in, scene, small_reader
 from tracedge.export.coco_reader import read_coco
 from tracedge.export.labels import read_instances, read_labels
 from tracedge.export.npz import read_npz
@@ -221,14 +221,14 @@ def test_several_photos_can_be_gone_through(visitor, photo, tmp_path):
     page.locator("#photos button.thumbnail-item").nth(1).click()
     page.wait_for_function("document.querySelector('#line').innerText.startsWith('other.png')")
     archive = make_files(page, tmp_path, "Edges (16-bit PNG)")
-    assert zipfile.ZipFile(archive).namelist() == ["photo.edges.png", "other.edges.png"]
+    assert names_in(archive) == ["photo.edges.png", "other.edges.png"]
 
 
 def test_an_example_is_on_board(visitor):
     page = visitor()
     page.locator("#examples button.thumbnail-item").first.click()
     page.wait_for_selector("#table table")
-    assert "512 × 512" in page.locator("#line").inner_text() or page.locator("#problems").inner_text()
+    assert "512 × 512" in page.locator("#line").inner_text()  # although a visitor's photo has to be smaller here
 
 
 def test_what_cannot_be_read_is_said_in_a_sentence_that_names_no_path(visitor, photo, tmp_path):
@@ -285,7 +285,7 @@ def test_visitors_stay_apart_and_what_a_visitor_brought_goes_with_the_visitor(vi
     assert get(f"{base}https://example.org/").status == 403
     # The upload itself is gone since it was read; the rest goes when the visitor leaves.
     (private,) = [path for path in temporary.iterdir() if path.name.startswith("tracedge-page-")]
-    assert {path.name for path in private.iterdir()} <= {"examples", "visits"}
+    assert {path.name for path in private.iterdir() if path.is_dir()} == {"examples", "visits"}
     first.context.close()
     deadline = time.monotonic() + 60
     while file.exists() and time.monotonic() < deadline:

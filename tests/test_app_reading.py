@@ -55,10 +55,10 @@ def test_stronger_edges_and_larger_objects_alone_leave_fewer():
 def test_groups_are_cut_by_the_edges():
     reader, image = small_reader(), scene()
     groups = reader.groups(image)
-    refined = reader.refined(reader.edges(image), groups, Controls())
+    refined = reader.refined(reader.edges(image), groups, Controls(strength=0.3))
     assert len(groups) > 0
     assert groups.shape == refined.shape == image.shape[:2]
-    assert refined.settings["propagation"]["level"] == Controls().strength
+    assert refined.settings["propagation"]["level"] == 0.3
     assert not np.array_equal(groups.to_labels(), refined.to_labels())
 
 

@@ -80,10 +80,13 @@ def test_an_idle_visit_is_forgotten_and_so_are_uploads_that_nobody_read(tmp_path
         (tmp_path / name).mkdir()
         (tmp_path / name / "photo.png").write_bytes(b"")
         os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "tmp0").write_bytes(b"half an upload")
+    os.utime(tmp_path / "tmp0", (0, 0))
+    (tmp_path / "tmp1").write_bytes(b"one that is coming in")
     clock.now = 11 * 60
     visits.sweep()
     assert not visit.folder.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["examples", "visits"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["examples", "tmp1", "visits"]
 
 
 def test_an_upload_goes_when_it_was_read_but_no_example_and_nothing_of_a_visit(tmp_path):

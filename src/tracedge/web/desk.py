@@ -16,7 +16,7 @@ from tracedge.web.kept import KeptPhoto
 from tracedge.web.limits import Limits
 from tracedge.web.pictures import edges_picture, objects_picture, shown, shown_hw
 from tracedge.web.reading import RGB, Controls, Reader, Report
-from tracedge.web.visits import Visit, Visits
+from tracedge.web.visits import EXAMPLES, Visit, Visits
 from tracedge.web.words import chosen_html, compared_html, photo_html, sentence_of, table_html
 
 COMPARE, STEPS = "compare", "steps"
@@ -74,7 +74,7 @@ class Desk:
     def take(self, key: str, files: Sequence[Path], controls: Controls, report: Report) -> list[str]:
         """Read photos, in place of those that the visitor had; a sentence for each file that is not taken.
 
-        Files that were uploaded go as soon as they were read.
+        Files that were uploaded go as soon as they were read. An example may be larger than a visitor's photo.
         """
         problems = []
         if len(files) > self.limits.max_photos:
@@ -169,8 +169,9 @@ class Desk:
             return write_downloads(visit.fresh_folder("files"), visit.photos, formats)
 
     def _load(self, path: Path) -> RGB:
+        is_example = path.parent == self.visits.root / EXAMPLES
         try:
-            return load_image(path, max_pixels=self.limits.max_pixels)
+            return load_image(path) if is_example else load_image(path, max_pixels=self.limits.max_pixels)
         finally:
             self.visits.forget_upload(path)
 

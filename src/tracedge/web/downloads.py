@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracedge.errors import SettingsError
 from tracedge.export.coco import write_coco, write_coco_results
 from tracedge.export.geojson import write_geojson
 from tracedge.export.label_studio import write_label_studio
@@ -14,7 +15,6 @@ from tracedge.export.labels import write_instances, write_labels
 from tracedge.export.npz import write_npz
 from tracedge.export.png import write_png8, write_png16
 from tracedge.export.yolo import write_yolo, write_yolo_yaml
-from tracedge.errors import SettingsError
 from tracedge.settings import choose
 from tracedge.visualize import instances_overlay, overlay
 from tracedge.web.kept import KeptPhoto

@@ -87,16 +87,17 @@ def serve(
         except OSError as error:
             raise SettingsError(f"the page cannot listen on {host}:{port} ({error}): choose another --port") from error
         announce(f"The page is at {page.local_url} (Ctrl-C ends it)")
-        _wait()
+        _wait(handlers.desk.visits.sweep)
         page.close(verbose=False)
 
 
-def _wait() -> None:
+def _wait(every_minute: Callable[[], None]) -> None:
     """Until Ctrl-C, or until the process is asked to end."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    while not ended.wait(60):
+        every_minute()
 
 
 @contextmanager

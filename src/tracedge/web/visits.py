@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,8 +110,9 @@ class Visits:
         self._end(gone)
         before = time.time() - 60 * self._limits.idle_minutes
         for path in self.root.iterdir():
-            if path.name not in (VISITS, EXAMPLES) and path.stat().st_mtime < before:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # somebody else was faster
+                if path.name not in (VISITS, EXAMPLES) and path.stat().st_mtime < before:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _make_room(self, key: str) -> None:
         """End the visits that were idle longest while too many pixels are kept; never the one at work."""
