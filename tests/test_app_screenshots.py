@@ -1,9 +1,11 @@
 """The pictures of docs/how-to/use-the-page.md, taken of the page itself: TRACEDGE_SCREENSHOTS names the folder for them."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from page_process import chromium, served
 
@@ -33,5 +35,6 @@ def test_the_pictures_of_the_page_are_taken(tmp_path):
             page.get_by_role("tab", name=tab).click()
             page.wait_for_selector(wanted)
             page.wait_for_timeout(1500)  # for pictures to be drawn
-            page.screenshot(path=folder / f"{name}.png")
+            taken = Image.open(io.BytesIO(page.screenshot()))
+            taken.convert("RGB").quantize(256).save(folder / f"{name}.png", optimize=True)
             assert (folder / f"{name}.png").stat().st_size < 300_000

@@ -89,7 +89,7 @@ def _side(handlers: Handlers, limits: Limits) -> _Side:
         show_label=False,
         file_count="multiple",
         file_types=sorted(IMAGE_SUFFIXES),
-        height=120,
+        height=132,
         elem_id="drop",
     )
     _only_uploads(drop)
