@@ -292,3 +292,23 @@ def test_visitors_stay_apart_and_what_a_visitor_brought_goes_with_the_visitor(vi
         time.sleep(0.2)
     assert not file.exists()
     assert get(source).status == 403
+
+
+def test_who_comes_when_the_queue_is_full_is_told_so(browser, tmp_path):
+    with served(tmp_path / "log", tmp_path, "--size", "64", "--queue", "1") as address:
+        contexts = [browser.new_context() for _ in range(5)]
+        pages = [context.new_page() for context in contexts]
+        for page in pages:
+            page.set_default_timeout(LONG)
+            page.goto(address)
+            page.wait_for_selector("#examples button.thumbnail-item")
+        for page in pages:
+            page.evaluate("document.querySelector('#examples button.thumbnail-item').click()")
+        answers = [
+            page.wait_for_selector("#table table, [data-testid=toast-body], .toast-body").inner_text() for page in pages
+        ]
+        for context in contexts:
+            context.close()
+    told = ["currently busy" in answer for answer in answers]
+    assert any(told)
+    assert not all(told)
