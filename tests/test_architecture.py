@@ -56,7 +56,7 @@ PATH = [
     {"metrics"},
     {"rivals"},
     {"evaluation", "visualize"},
-    {"scale"},
+    {"scale", "web"},
     {"cli"},
     {"__main__"},
 ]
@@ -72,6 +72,8 @@ HEAVY = {
     "pyarrow": {"sources"},
     "fsspec": {"sources"},
     "matplotlib": {"visualize"},
+    "gradio": {"web"},
+    "starlette": {"web"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from tracedge.cli.app import app as page
 from tracedge.cli.backbones import backbones, download
 from tracedge.cli.bench import bench
 from tracedge.cli.detect import app as detect
@@ -42,6 +43,7 @@ for verb in (
     panoptic,
     inspect,
     sheet,
+    page,
     teach,
     distill,
     pretrain,

@@ -103,7 +103,7 @@ class EdgePredictor:
         if size is not None and not 16 <= size <= 4096:
             raise SettingsError(f"size must be from 16 to 4096 px, got {size}")
         if backbone is None:
-            backbone = _home_of(card)
+            backbone = home_of(card)
         if isinstance(backbone, str | Path):
             backbone = load_backbone(backbone, device=device, dtype=dtype, local_files_only=local_files_only)
         refuse_other(card, backbone)
@@ -242,7 +242,7 @@ def _tensors_of(student: Student) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def _home_of(card: StudentCard) -> str:
+def home_of(card: StudentCard) -> str:
     """Where to look for the base model of a student: the folder that it was in, or its name in our table, or its hub id."""
     name, source = str(card.backbone.get("name")), card.backbone.get("source")
     is_folder = "weights" in card.backbone and source is not None

@@ -1,0 +1,88 @@
+"""What stands before gradio: nothing from outside is loaded or fetched, requests have a size, links are not passed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_MESSAGE = 2**20
+"""Bytes of a request that is no upload."""
+
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # gradio's own pages need both
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+    )
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),  # a link to a file is all that it takes to read it
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: gradio's. max_upload: bytes of one upload request, all its files together.
+
+    A request that says no length, or too long a one, is refused before it is read. gradio would fetch an address that is given to
+    it in place of a file; here it does not.
+    """
+
+    def __init__(self, app: ASGIApp, max_upload: int) -> None:
+        self.app, self.max_upload = app, max_upload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = self._refused(scope)
+        if refused is not None:
+            await _answer(send, *refused)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+    def _refused(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and sentence, for a request that goes no further."""
+        path = unquote(scope["path"])
+        if "/file=http:" in path or "/file=https:" in path or "/proxy=" in path:
+            return 403, "This page fetches nothing from elsewhere."
+        if scope["method"] not in ("POST", "PUT", "PATCH"):
+            return None
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if not length.isdigit():
+            return 411, "A request must say how long it is."
+        most = self.max_upload if path.endswith("/upload") else MAX_MESSAGE
+        if int(length) > most:
+            return (
+                413,
+                f"This is {int(length) / 2**20:.1f} MB, more than the page takes at a time ({most / 2**20:.0f} MB).",
+            )
+        return None
+
+
+async def _answer(send: Send, status: int, sentence: str) -> None:
+    body = sentence.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *_HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,46 @@
+"""What stands before gradio: sizes, addresses elsewhere, headers."""
+
+import asyncio
+
+import pytest
+
+from tracedge.web.guard import MAX_MESSAGE, Guard
+
+
+def ask(path: str, method: str = "GET", length: str | None = None) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body that a guarded application gives; it would itself say 200 and "inside"."""
+    sent: list[dict] = []
+
+    async def inside(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"inside"})
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    headers = [] if length is None else [(b"content-length", length.encode())]
+    scope = {"type": "http", "path": path, "method": method, "headers": headers}
+    asyncio.run(Guard(inside, max_upload=5_000_000)(scope, None, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+def test_what_is_harmless_goes_through_with_headers_that_keep_the_page_to_itself():
+    status, headers, body = ask("/gradio_api/file=/tmp/page/visits/0f/photo.png")
+    assert (status, body) == (200, b"inside")
+    assert b"default-src 'self'" in headers[b"content-security-policy"]
+    assert headers[b"referrer-policy"] == b"no-referrer"
+    assert ask("/gradio_api/upload", "POST", "5000000")[0] == 200
+    assert ask("/gradio_api/queue/join", "POST", "1000")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["file=https://example.org/a.png", "file=http%3A//10.0.0.1/", "proxy=http://a/"])
+def test_an_address_elsewhere_is_not_fetched(path):
+    assert ask(f"/gradio_api/{path}")[0] == 403
+
+
+def test_too_much_is_refused_before_it_is_read_and_so_is_what_says_no_length():
+    status, _, body = ask("/gradio_api/upload", "POST", "5000001")
+    assert (status, body) == (413, b"This is 4.8 MB, more than the page takes at a time (5 MB).")
+    assert ask("/gradio_api/queue/join", "POST", str(MAX_MESSAGE + 1))[0] == 413
+    assert ask("/gradio_api/upload", "POST")[0] == 411
+    assert ask("/gradio_api/upload", "POST", "-1")[0] == 411

@@ -1,0 +1,124 @@
+"""Visits: nobody sees another's photos, names are not guessed, what is idle or too much goes, and its files with it."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from tracedge.errors import SettingsError
+from tracedge.web.limits import Limits
+from tracedge.web.visits import Visits
+
+IMAGE = np.zeros((4, 6, 3), np.uint8)
+SMALL = Limits(max_pixels=24, max_photos=2, kept_pixels=48, idle_minutes=10)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_visitor_has_a_folder_of_its_own_that_only_this_user_enters(tmp_path):
+    visits = Visits(tmp_path, SMALL)
+    with visits.open("a") as first, visits.open("b") as second:
+        assert first.folder != second.folder
+        assert len(first.folder.name) == 64  # 32 random bytes
+        assert first.folder.stat().st_mode & 0o777 == 0o700
+        first.add("photo.png", IMAGE)
+        assert second.photos == []
+    with visits.open("a") as again:
+        assert [photo.name for photo in again.photos] == ["photo.png"]
+        assert np.array_equal(again.photos[0].image(), IMAGE)
+
+
+def test_a_closed_visit_leaves_nothing(tmp_path):
+    visits = Visits(tmp_path, SMALL)
+    with visits.open("a") as visit:
+        visit.add("photo.png", IMAGE)
+    visits.close("a")
+    visits.close("never opened")
+    assert not visit.folder.exists()
+    with visits.open("a") as again:
+        assert again.photos == []
+
+
+def test_closing_waits_for_what_is_being_done(tmp_path):
+    visits = Visits(tmp_path, SMALL)
+    with visits.open("a") as visit:
+        closing = threading.Thread(target=visits.close, args=["a"])
+        closing.start()
+        closing.join(0.2)
+        assert closing.is_alive()
+        assert visit.folder.exists()
+    closing.join(5)
+    assert not visit.folder.exists()
+
+
+def test_the_visit_idle_longest_makes_room(tmp_path):
+    clock = Clock()
+    visits = Visits(tmp_path, SMALL, clock)
+    for number, key in enumerate(("a", "b", "c")):  # 24 pixels each, and 48 are kept
+        clock.now = number
+        with visits.open(key) as visit:
+            visit.add("photo.png", IMAGE)
+    assert len(visits) == 2
+    with visits.open("a") as visit:
+        assert visit.photos == []
+    with visits.open("c") as visit:
+        assert len(visit.photos) == 1
+
+
+def test_an_idle_visit_is_forgotten_and_so_are_uploads_that_nobody_read(tmp_path):
+    clock = Clock()
+    visits = Visits(tmp_path, SMALL, clock)
+    with visits.open("a") as visit:
+        visit.add("photo.png", IMAGE)
+    for name in ("0f3a", "examples"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "photo.png").write_bytes(b"")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / "tmp0").write_bytes(b"half an upload")
+    os.utime(tmp_path / "tmp0", (0, 0))
+    (tmp_path / "tmp1").write_bytes(b"one that is coming in")
+    clock.now = 11 * 60
+    visits.sweep()
+    assert not visit.folder.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["examples", "tmp1", "visits"]
+
+
+def test_an_upload_goes_when_it_was_read_but_no_example_and_nothing_of_a_visit(tmp_path):
+    visits = Visits(tmp_path, SMALL)
+    kept = [tmp_path / "examples" / "a.png", tmp_path / "visits" / "a.png", tmp_path / "a.png"]
+    upload = tmp_path / "0f3a" / "a.png"
+    for path in (*kept, upload):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+        visits.forget_upload(path)
+    assert not upload.parent.exists()
+    assert all(path.exists() for path in kept)
+
+
+def test_photos_of_one_name_get_downloads_of_different_names(tmp_path):
+    with Visits(tmp_path, Limits()).open("a") as visit:
+        photos = [visit.add(name, IMAGE) for name in ("a.png", "a.png", "a.jpg", "a-2.png")]
+    assert len({photo.stem for photo in photos}) == 4
+    assert photos[1].file == "a-2.png"
+
+
+def test_a_new_picture_has_a_new_name_and_the_old_one_goes(tmp_path):
+    with Visits(tmp_path, SMALL).open("a") as visit:
+        photo = visit.add("photo.png", IMAGE)
+        first, second = photo.show("edges", IMAGE), photo.show("edges", IMAGE)
+    assert first != second
+    assert not first.exists()
+    assert second.exists()
+
+
+def test_limits_without_room_for_one_visitor_are_refused():
+    with pytest.raises(SettingsError, match="less than one visitor may bring"):
+        Limits(max_pixels=100, max_photos=8, kept_pixels=700)
+    with pytest.raises(SettingsError, match="at least 1"):
+        Limits(queue=0)
