@@ -66,6 +66,7 @@ def fuzz(name: str, seconds: int, faults: Path, seed: int) -> None:
         from fuzz.readers import READERS
     reader, known = READERS[name], set[str]()
     folder, corpus = TemporaryDirectory(), TemporaryDirectory()
+    faults.mkdir(parents=True, exist_ok=True)
     reader.prepare(Path(folder.name))
     for number, content in enumerate(reader.seeds()):
         (Path(corpus.name) / str(number)).write_bytes(content)
@@ -77,7 +78,6 @@ def fuzz(name: str, seconds: int, faults: Path, seed: int) -> None:
             where = _place(error)
             if where not in known:
                 known.add(where)
-                faults.mkdir(parents=True, exist_ok=True)
                 kept = faults / f"{re.sub('[^a-z0-9]+', '-', name.lower())}-{len(known)}"
                 kept.write_bytes(content)
                 print(f"FAULT {where}: {str(error)[:300]!r} ({kept})", flush=True)

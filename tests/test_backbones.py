@@ -211,7 +211,7 @@ def edit(path, **changes) -> None:
 
 
 def test_folders_that_are_no_pipeline_are_refused(tiny_folder, tmp_path):
-    with pytest.raises(BackboneError, match=r"model_index\.json cannot be read"):
+    with pytest.raises(BackboneError, match=r"model_index\.json is not readable"):
         load_backbone(tmp_path)
     folder = shutil.copytree(tiny_folder("sd15"), tmp_path / "other")
     edit(folder / "model_index.json", unet=["diffusers", "UNet3DConditionModel"])

@@ -10,6 +10,7 @@ from fuzz.readers import (
     configs,
     diaries,
     lists,
+    models,
     panoptic,
     pictures,
     semantics,
@@ -18,6 +19,6 @@ from fuzz.readers import (
 
 READERS: dict[str, Reader] = {
     reader.name: reader
-    for part in (pictures, coco, panoptic, arrays, semantics, lists, boundaries, diaries, configs, tensors)
+    for part in (pictures, coco, panoptic, arrays, semantics, lists, boundaries, diaries, configs, tensors, models)
     for reader in part.READERS
 }

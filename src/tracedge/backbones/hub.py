@@ -7,12 +7,12 @@ without the variants, the pickles and the single-file checkpoints that lie besid
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracedge.backbones import Model, model_of
+from tracedge.backbones.configs import read_table, shards_in
 from tracedge.errors import BackboneError, GatedModelError, SettingsError
 
 INDEX = "model_index.json"
@@ -42,7 +42,8 @@ class PipelineFiles:
 
     def parts(self, *prefixes: str) -> list[str]:
         """The parts it has whose names begin so, sorted."""
-        return sorted(part for part in self.index if part.startswith(prefixes) and self.class_of(part))
+        plain = (part for part in self.index if Path(part).name == part)  # a folder beside the index, and no other
+        return sorted(part for part in plain if part.startswith(prefixes) and self.class_of(part))
 
     def text_parts(self) -> list[str]:
         """What the null prompt is encoded with: not T5's tokenizer, see text_encoders.py."""
@@ -98,8 +99,8 @@ def is_whole(folder: Path, part: str) -> bool:
         return True
     indices = [here / f"{stem}.safetensors.index.json" for stem in _WEIGHTS]
     try:
-        shards = [set(json.loads(index.read_text())["weight_map"].values()) for index in indices if index.is_file()]
-    except (ValueError, KeyError, AttributeError):  # an index that cannot be read names no shards
+        shards = [set(shards_in(index).values()) for index in indices if index.is_file()]
+    except BackboneError:  # an index that cannot be read names no shards
         return False
     return any(all((here / shard).is_file() for shard in names) for names in shards)
 
@@ -270,9 +271,6 @@ def absent(name: str, why: str, model: Model | None = None) -> BackboneError:
 
 def _read_index(folder: Path) -> dict[str, object]:
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{folder} is not a diffusers pipeline: {INDEX} cannot be read ({error}).") from error
-    if not isinstance(index, dict):
-        raise BackboneError(f"{folder} is not a diffusers pipeline: {INDEX} holds no table.")
-    return index
+        return read_table(folder / INDEX)
+    except BackboneError as error:
+        raise BackboneError(f"{folder} is not a diffusers pipeline: {error}") from error

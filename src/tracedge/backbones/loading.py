@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
+from tracedge.backbones.configs import read_table, refuse_implausible
 from tracedge.backbones.hub import PipelineFiles
 from tracedge.backbones.protocol import Backbone
 from tracedge.errors import BackboneError, SettingsError
@@ -95,6 +96,7 @@ def load_model(kind: Any, files: PipelineFiles, part: str, where: Place) -> Any:
             know are let pass: old files carry buffers that newer classes compute.)
     """
     files.require([part])
+    refuse_implausible(read_table(files.folder / part / "config.json"), files.source)
     try:
         model, report = kind.from_pretrained(
             files.folder / part,
@@ -103,7 +105,7 @@ def load_model(kind: Any, files: PipelineFiles, part: str, where: Place) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError, SafetensorError) as error:
         raise BackboneError(f"{files.source}: {part}/ cannot be loaded as a {kind.__name__}: {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "mismatched_keys") if report[key]}
     if wrong:
@@ -118,9 +120,6 @@ def scheduler_config(files: PipelineFiles) -> dict[str, Any]:
         BackboneError: it is missing or no JSON.
     """
     files.require(["scheduler"])
-    path = files.folder / "scheduler" / "scheduler_config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BackboneError(f"{path} is not readable JSON: {error}") from error
+    config = read_table(files.folder / "scheduler" / "scheduler_config.json")
+    refuse_implausible(config, files.source)
     return config

@@ -12,12 +12,14 @@ import json
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from tracedge.backbones import flow
+from tracedge.backbones.configs import read_table, shards_in
 from tracedge.backbones.protocol import ForwardProcess
 from tracedge.errors import CheckpointError, SettingsError
 from tracedge.settings import check_types
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from diffusers import PixArtTransformer2DModel
 
 CARD = "mini.json"
+_SIZES = ("num_attention_heads", "attention_head_dim", "num_layers", "patch_size", "sample_size")
+_MOST = 1024
+
+_DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ArithmeticError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,8 @@ def load_mini(
     own = {} if folder is None else {"source": str(folder)}
     folder = folder or _shipped()
     try:
-        card = json.loads((folder / CARD).read_text())
+        card = read_table(folder / CARD)
+        _refuse_other_networks(folder / "transformer")
         network, report = PixArtTransformer2DModel.from_pretrained(
             folder / "transformer",
             local_files_only=True,
@@ -132,14 +139,40 @@ def load_mini(
             low_cpu_mem_usage=False,
             torch_dtype=dtype,
         )
-        px, settings = int(card["px"]), dict(card["settings"]) | own
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        px, settings = _of_card(card, own)
+    except _DAMAGE as error:
         raise CheckpointError(f"{folder} does not hold a mini model ({CARD} and transformer/): {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if wrong or not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
         raise CheckpointError(f"the weights in {folder} do not fit their config: {wrong or 'some are not finite'}")
     settings["weights"] = fingerprint(folder)
     return MiniBackbone(network, px=px, settings=settings, device=device)
+
+
+def _of_card(card: dict[str, Any], own: dict[str, str]) -> tuple[int, dict[str, object]]:
+    """px, and the settings with what is ours."""
+    if type(card["px"]) is not int or not 16 <= card["px"] <= 4096 or not isinstance(card["settings"], dict):
+        raise ValueError(f"{CARD} needs px, a whole number in 16..4096, and settings, a table")
+    return card["px"], card["settings"] | own
+
+
+def _refuse_other_networks(folder: Path) -> None:
+    """A mini model's config is what `build_mini` makes of its sizes; diffusers would build anything, however large.
+
+    Raises:
+        BackboneError, KeyError, SettingsError: another config, or weights elsewhere.
+    """
+    path = folder / "config.json"
+    said = read_table(path)
+    if not all(type(said[key]) is int and 1 <= said[key] <= _MOST for key in _SIZES):
+        raise SettingsError(f"the sizes in {path} are whole numbers in 1..{_MOST}")
+    heads, side, depth, patch, picture = (said[key] for key in _SIZES)
+    with torch.device("meta"):  # neither memory nor random numbers
+        ours = build_mini(MiniConfig(heads * side, heads, depth, patch, max(picture // patch, 1))).config
+    if wrong := sorted(key for key in said.keys() & ours.keys() if said[key] != ours[key]):
+        raise SettingsError(f"{path} is of another network than a mini model's: {wrong[0]} differs")
+    for index in folder.glob("*.index.json"):
+        shards_in(index)
 
 
 def fingerprint(folder: Path | None = None) -> str:

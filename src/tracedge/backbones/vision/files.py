@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracedge.backbones import Model, hub
+from tracedge.backbones.configs import read_table, refuse_implausible, shards_in
 from tracedge.backbones.vision import VISION, model_in
 from tracedge.errors import BackboneError, SettingsError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-TOWERS: dict[object, tuple[str, ...]] = {"qwen2_5_vl": ("visual.", "model.visual.")}
+TOWERS: dict[str, tuple[str, ...]] = {"qwen2_5_vl": ("visual.", "model.visual.")}
 """model_type -> how the tensors' names of the part that is loaded begin; the shards without it are not even fetched."""
 
 
@@ -71,10 +71,12 @@ def vision_files(
             f"{source} has no config.json and model.safetensors that are whole; tracedge loads no pickle."
         )
     weights = tuple(folder / shard for shard in _needed(folder))
+    config = read_table(folder / CONFIG)
+    refuse_implausible(config, source)
     settings = said | {"source": source}
     if said["revision"] is None:  # a folder: its weights can be exchanged under the same name
         settings["weights"] = hub.fingerprint(weights)[:16]
-    return VisionFiles(folder, source, weights, _read(folder / CONFIG), _processing(folder), px, settings)
+    return VisionFiles(folder, source, weights, config, _processing(folder), px, settings)
 
 
 def download(name: str, *, models: Mapping[str, Model] = VISION, cache_dir: str | Path | None = None) -> list[Path]:
@@ -118,12 +120,12 @@ def _snapshot(name: str, row: Model, local_files_only: bool, cache_dir: str | Pa
 
 def _processing(folder: Path) -> dict[str, Any] | None:
     """What the image processor's file says: as transformers looks for it, first within the file of the whole processor."""
-    whole = _read(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
+    whole = read_table(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
     if "image_processor" in whole:
         if not isinstance(whole["image_processor"], dict):
             raise BackboneError(f"{folder / PROCESSOR} has an image_processor that is no table.")
         return dict(whole["image_processor"])
-    return _read(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
+    return read_table(folder / PREPROCESSOR) if (folder / PREPROCESSOR).is_file() else None
 
 
 def _missing(folder: Path) -> list[str]:
@@ -134,19 +136,8 @@ def _needed(folder: Path) -> list[str]:
     """The names of the weight files that hold what is loaded."""
     if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
         return [WEIGHTS]
-    prefixes = TOWERS.get(_read(folder / CONFIG).get("model_type"), ("",))
-    table = _read(folder / INDEX).get("weight_map")
-    shards = {shard for key, shard in table.items() if key.startswith(prefixes)} if isinstance(table, dict) else set()
-    if not shards or any(not isinstance(shard, str) or Path(shard).name != shard for shard in shards):
+    prefixes = TOWERS.get(str(read_table(folder / CONFIG).get("model_type")), ("",))
+    shards = {shard for key, shard in shards_in(folder / INDEX).items() if key.startswith(prefixes)}
+    if not shards:
         raise BackboneError(f"{folder / INDEX} names no file for the weights that are needed.")
     return sorted(shards)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise BackboneError(f"{path} holds no table.")
-    return found

@@ -62,13 +62,13 @@ def pixels_of(processing: Mapping[str, Any] | None, source: str, otherwise: Pixe
     factor = 1.0
     if _switch(processing, "do_rescale", source):
         factor = processing.get("rescale_factor", 1 / 255)
-        if type(factor) not in (int, float) or not 0 < factor < math.inf:
-            raise _wrong(source, "rescale_factor", factor, "a number above 0")
+        if type(factor) not in (int, float) or not 1e-9 < factor < 1e9:
+            raise _wrong(source, "rescale_factor", factor, "a number above 0, and not a huge one")
     scale = 1.0 if math.isclose(255 * factor, 1) else 255 * factor
     if not _switch(processing, "do_normalize", source):
         return Pixels((0.0, 0.0, 0.0), _each(1 / scale))
     mean, deviation = (_colour(processing, key, source) for key in ("image_mean", "image_std"))
-    if min(deviation) <= 0:
+    if min(deviation) < 1e-9:
         raise _wrong(source, "image_std", list(deviation), "numbers above 0")
     if scale == 1:
         return Pixels(mean, deviation)
@@ -85,7 +85,7 @@ def _switch(processing: Mapping[str, Any], key: str, source: str) -> bool:
 def _colour(processing: Mapping[str, Any], key: str, source: str) -> Colour:
     value: Any = processing.get(key)
     numbers: list[Any] = value if isinstance(value, list) else [value] * 3
-    if len(numbers) != 3 or not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
+    if len(numbers) != 3 or not all(type(one) in (int, float) and abs(one) < 1e9 for one in numbers):
         raise _wrong(source, key, value, "three finite numbers")
     red, green, blue = map(float, numbers)
     return red, green, blue

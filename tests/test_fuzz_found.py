@@ -1,0 +1,420 @@
+"""What fuzzing found: the very bytes, and what is said of them now."""
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import loadmat, savemat
+
+from dataset_roots import HW, bsds, drawn, save_boundaries
+from fuzz.containers import zipped
+from tracedge.backbones.configs import MAX_BYTES, read_table, refuse_implausible, shards_in
+from tracedge.backbones.mini import MiniConfig
+from tracedge.backbones.vision.pixels import OPENAI, pixels_of
+from tracedge.categories import COCO_PANOPTIC, Category
+from tracedge.checkpoints import cut_log, read_checkpoint, write_checkpoint
+from tracedge.datasets.bsds import read_boundaries
+from tracedge.datasets.mat import fields_of
+from tracedge.detector.files import DetectorCard
+from tracedge.errors import BackboneError, CheckpointError, DataError, RunError, SettingsError
+from tracedge.evaluation.journal import Journal
+from tracedge.export.coco_reader import read_coco
+from tracedge.export.labels import read_instances
+from tracedge.export.npz import read_npz
+from tracedge.export.png import read_grey, read_rgb
+from tracedge.export.rle import decode
+from tracedge.images import load_image
+from tracedge.instances import Instances
+from tracedge.manifest import Manifest
+from tracedge.panoptic_map import Segment
+from tracedge.semantics.classes import read_class_names
+from tracedge.semantics.tags import read_tags
+from tracedge.settings import of_file, read_toml
+from tracedge.student.config import DistillConfig
+from tracedge.student.files import StudentCard
+from tracedge.tensors import read_tensors
+
+DEEP = b"[" * 100_000
+
+
+def written(path, content: bytes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+HEADER = (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 2, 0, 0, 0))
+PIXELS = (b"IDAT", zlib.compress(bytes(7)))
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [(b"acTL", b"\0\0\0\0\0\0\0\0"), (b"eXIf", b"II*\0\x08\0\0\0\xff\xff")])
+def test_what_pillow_warns_of_is_no_news_for_a_caller(tmp_path, chunk):
+    """Warnings are errors here, and would leave Pillow as exceptions that nobody expects."""
+    path = written(tmp_path / "a.png", png(HEADER, chunk, PIXELS, (b"IEND", b"")))
+    assert load_image(path).shape == (1, 2, 3)
+    assert read_rgb(path).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "chunk", [(b"pHYs", b"\0"), (b"gAMA", b""), (b"cHRM", b"\0"), (b"sRGB", b""), (b"acTL", b"\0"), (b"fcTL", b"\0")]
+)
+def test_a_png_with_a_chunk_that_is_too_short_is_damaged(tmp_path, chunk):
+    path = written(tmp_path / "a.png", png(HEADER, chunk, PIXELS, (b"IEND", b"")))
+    try:
+        assert read_rgb(path).shape == (1, 2, 3)
+    except DataError as error:
+        assert "a.png cannot be read as a PNG" in str(error)
+
+
+def test_a_png_whose_pixels_are_no_deflate_is_damaged(tmp_path):
+    with pytest.raises(DataError, match=r"a\.png cannot be read as a PNG"):
+        read_grey(written(tmp_path / "a.png", png(HEADER, (b"IDAT", b"xx"), (b"IEND", b""))), ("RGB",), "colours")
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def member(shape: str, kind: str = "|u1", content: bytes = b"\1") -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (member("(65536, 65536, 9)", "|b1"), r"hold 1 bytes, not bool of the shape \(65536, 65536, 9\)"),  # 36 GiB
+        (member("(("), "no plain array"),  # NumPy: TokenError
+        (member("(1, 1, 1)", "|O"), "no plain array"),  # a pickle
+        (member("(1, 1, 1)", "<f3"), "unknown type"),
+        (b"no array", "no array of NumPy's format"),  # NumPy: bytes, which have no shape
+    ],
+)
+def test_an_array_that_lies_about_itself_is_refused(tmp_path, one, sentence):
+    path = written(tmp_path / "a.npz", zipped([("masks.npy", one)]))
+    with pytest.raises(DataError, match=rf"a\.npz cannot be read as instances: its masks .*{sentence}"):
+        read_instances(path)
+
+
+def test_an_array_of_python_2_is_read_without_a_warning(tmp_path):
+    path = written(tmp_path / "a.npz", zipped([("masks.npy", member("(1L, 1L, 1L)"))]))
+    assert read_instances(path).masks.tolist() == [[[True]]]
+
+
+def test_an_archive_is_not_unpacked_beyond_the_limit(tmp_path):
+    """A gigabyte of zeros in a megabyte: it is refused by its size, before it is unpacked."""
+    edges = member("(16384, 16384)", "<f4", bytes(1 << 20))
+    names = ("edges", "timestep", "margin", "timesteps", "divergences", "settings")
+    content = zipped([(f"{name}.npy", edges) for name in names], zipfile.ZIP_DEFLATED)
+    path = written(tmp_path / "a.npz", content)
+    with pytest.raises(DataError, match="its (timesteps|edges) take 10486.. bytes, expected at most"):
+        read_npz(path, max_pixels=10_000)
+
+
+def test_a_few_bytes_do_not_name_more_masks_than_memory_holds(tmp_path):
+    labels = np.arange(1 << 16, dtype=np.uint16)
+    with pytest.raises(DataError, match=r"65535 masks of 5 x 65536 \(rows x columns\) would take more than 16 GiB"):
+        Instances.from_labels(np.broadcast_to(labels, (5, 1 << 16)))
+    large = {"size": [10_000, 10_000], "counts": [100_000_000]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 10_000, "width": 10_000}],
+        "annotations": [{"id": number, "image_id": 1, "segmentation": large} for number in range(200)],
+    }
+    found = read_coco(written(tmp_path / "a.json", json.dumps(content).encode()))
+    with pytest.raises(DataError, match="200 masks of 10000 x 10000"):
+        found.instances(1)
+
+
+# --- Matlab -----------------------------------------------------------------------------------------------------------
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def mat(*elements: bytes) -> bytes:
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\x01IM" + b"".join(elements)
+
+
+def cell_array(*cells: bytes, count: int | None = None, name: bytes = b"groundTruth") -> bytes:
+    sides = struct.pack("<ii", 1, len(cells) if count is None else count)
+    return element(14, element(6, struct.pack("<II", 1, 0)) + element(5, sides) + element(1, name) + b"".join(cells))
+
+
+def test_a_cell_array_that_calls_itself_sparse_does_not_end_the_process(tmp_path):
+    """One byte of a file of SciPy's: its compiled code then reads numbers where there are cells (segmentation fault)."""
+    save_boundaries(tmp_path / "a.mat", [drawn(0)])
+    savemat(tmp_path / "a.mat", {"groundTruth": loadmat(tmp_path / "a.mat")["groundTruth"]})  # not compressed
+    content = bytearray((tmp_path / "a.mat").read_bytes())
+    assert content[144] == 1  # the class: cells
+    content[144] = 5
+    with pytest.raises(DataError, match=r"a\.mat has no cell array groundTruth"):
+        read_boundaries(written(tmp_path / "a.mat", bytes(content)))
+
+
+def test_cells_within_cells_are_not_followed(tmp_path):
+    nested = b""
+    for _ in range(2000):
+        nested = cell_array(nested, name=b"")
+    with pytest.raises(DataError, match="annotator 1 has no map of Boundaries"):
+        read_boundaries(written(tmp_path / "a.mat", mat(cell_array(nested))))
+
+
+@pytest.mark.parametrize("count", [3, 2**31 - 1, -1])
+def test_a_cell_array_that_names_more_cells_than_it_has_is_refused(tmp_path, count):
+    with pytest.raises(DataError, match=r"a\.mat cannot be read as a \.mat file"):
+        read_boundaries(written(tmp_path / "a.mat", mat(cell_array(count=count))))
+
+
+def test_a_mat_does_not_unpack_beyond_its_limit(tmp_path):
+    bomb = zlib.compress(bytes(70 << 20))
+    with pytest.raises(DataError, match="unpacks to more than 67108864 bytes"):
+        read_boundaries(written(tmp_path / "a.mat", mat(struct.pack("<II", 15, len(bomb)) + bomb)))
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint32, np.int64, bool])
+def test_matlab_files_are_read_as_scipy_reads_them(tmp_path, compressed, kind):
+    cells = np.empty((1, 2), object)
+    for number in range(2):
+        cells[0, number] = {"Segmentation": np.ones(HW, np.uint16), "Boundaries": drawn(number).astype(kind)}
+    path = tmp_path / "a.mat"
+    savemat(path, {"other": np.eye(3), "groundTruth": cells}, do_compression=compressed)
+    theirs = [cell["Boundaries"][0, 0] for cell in loadmat(path)["groundTruth"].ravel()]
+    ours = fields_of(path.read_bytes(), "groundTruth", "Boundaries")
+    assert [one.tolist() for one in ours] == [one.tolist() for one in theirs]
+    assert fields_of(path.read_bytes(), "groundTruth", "other") == [None, None]
+    assert fields_of(path.read_bytes(), "other", "Boundaries") is None
+
+
+# --- JSON, TOML, XML --------------------------------------------------------------------------------------------------
+
+
+def test_json_that_is_nested_too_deeply_is_damage_like_any_other(tmp_path):
+    with pytest.raises(RunError, match="line 1 of .* is not an entry"):
+        Manifest(written(tmp_path / "manifest.jsonl", DEEP + b"\n"))
+    with pytest.raises(RunError, match="is no journal"):
+        Journal(written(tmp_path / "journal", DEEP + b"\n"), {})
+    with pytest.raises(SettingsError, match=r"a\.toml is not a readable TOML file"):
+        read_toml(written(tmp_path / "a.toml", b"a = " + b"[" * 5000))
+    with pytest.raises(BackboneError, match=r"a\.json is not readable JSON: it is nested too deeply"):
+        read_table(written(tmp_path / "a.json", DEEP))
+
+
+@pytest.mark.parametrize(
+    "change", [{"file": 1}, {"status": []}, {"suffixes": 3.5}, {"suffixes": [1]}, {"settings_hash": None}]
+)
+def test_a_manifest_whose_entries_are_of_other_types_is_refused(tmp_path, change):
+    entry = {"file": "a", "output": "a", "content_hash": None, "settings_hash": "0", "status": "ok", "error": None}
+    with pytest.raises(RunError, match="line 1 of .* is not an entry"):
+        Manifest(written(tmp_path / "manifest.jsonl", json.dumps(entry | change).encode() + b"\n"))
+
+
+def test_an_entry_of_a_journal_in_another_encoding_is_refused(tmp_path):
+    """JSON in UTF-16 has line breaks of two bytes: read again by its line it is cut within one."""
+    first = b'{"settings":{}}\n'
+    entry = json.dumps({"key": ["a"], "counts": 1}).encode("utf-16-le") + b"\n"
+    with pytest.raises(RunError, match="is no journal"):
+        Journal(written(tmp_path / "journal", first + entry), {})
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b'{"step": {}}', b"\xff", b'{"step": 1, "a"}', b'{"step": ' + b"9" * 5000 + b"}", DEEP]
+)
+def test_a_log_with_a_line_that_is_no_entry_is_refused_and_left_as_it_is(tmp_path, line):
+    path = written(tmp_path / "train.jsonl", b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"line 2 of .*train\.jsonl is no entry"):
+        cut_log(path, 2)
+    assert path.read_bytes() == before
+
+
+def test_an_entity_in_utf_16_is_seen_too(tmp_path):
+    """A search for the bytes <!DOCTYPE does not find it."""
+    text = '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY x "cat">]><a><object><name>&x;</name></object></a>'
+    written(tmp_path / "a.xml", text.encode("utf-16"))
+    with pytest.raises(DataError, match=r"a\.xml is no annotation of VOC: it has a DOCTYPE"):
+        read_tags(str(tmp_path), COCO_PANOPTIC)
+
+
+def test_xml_in_an_unknown_encoding_is_refused(tmp_path):
+    written(tmp_path / "a.xml", b'<?xml version="1.0" encoding="no such"?><a/>')
+    with pytest.raises(DataError, match=r"a\.xml cannot be read as XML"):
+        read_tags(str(tmp_path), COCO_PANOPTIC)
+
+
+@pytest.mark.parametrize("key", ["9" * 5000, "²", "٣", "-1"])
+def test_a_value_of_a_class_is_a_number_in_digits(tmp_path, key):
+    with pytest.raises(DataError, match="names no classes"):
+        read_class_names(written(tmp_path / "names.json", json.dumps({key: "cat"}).encode()))
+
+
+def test_two_names_of_one_value_are_refused(tmp_path):
+    with pytest.raises(DataError, match="names no classes"):
+        read_class_names(written(tmp_path / "names.json", b'{"1": "cat", "01": "dog"}'))
+
+
+def test_a_name_that_no_file_can_have_is_refused_where_it_is_read(tmp_path):
+    image = {"id": 1, "file_name": "\ud800.jpg", "height": 2, "width": 2}
+    with pytest.raises(DataError, match=r"the file name of an image is Unicode, got '\\ud800\.jpg'"):
+        read_coco(written(tmp_path / "a.json", json.dumps({"images": [image], "annotations": []}).encode()))
+
+
+def test_a_list_of_voc_names_no_other_folder(tmp_path):
+    from dataset_roots import voc
+
+    root = voc(tmp_path)
+    listed = next(root.rglob("ImageSets/Segmentation/val.txt"))
+    from tracedge.datasets.voc import open_voc
+
+    for name in ("../../secret", "a" * 5000, "/etc/passwd"):
+        listed.write_text(f"{name}\n")
+        with pytest.raises(DataError, match=r"val\.txt names .*expected the names of photos without folder"):
+            open_voc(root)
+
+
+def test_polygons_together_are_no_longer_than_their_image_holds():
+    """Ten thousand of them, each as long as one may be: hours of work in a megabyte."""
+    zigzag = [0, 0, 3, 2] * 20_000
+    assert not decode([zigzag], (4, 5)).all()
+    with pytest.raises(DataError, match="the polygons of a mask are .* pixels long"):
+        decode([zigzag] * 10, (4, 5))
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1 << 63, int("9" * 4000), 1 << 20_000], ids=["2^63", "4,000 digits", "2^20,000"])
+def test_settings_are_numbers_of_64_bits(value):
+    for key in ("steps", "seed", "weight_decay"):
+        with pytest.raises(SettingsError, match=rf"{key} takes a (whole )?number of at most 64 bits"):
+            DistillConfig(**{key: value})
+    with pytest.raises(SettingsError, match="width takes a whole number"):
+        MiniConfig(width=128.0)
+
+
+def test_what_is_wrong_with_settings_of_a_file_names_the_file(tmp_path):
+    with pytest.raises(SettingsError, match=r"a\.toml: unknown setting 'x'"), of_file(tmp_path / "a.toml"):
+        raise SettingsError("unknown setting 'x'")
+
+
+@pytest.mark.parametrize("number", [1 << 31, "1", True, None, -2])
+def test_a_category_is_a_number_that_a_map_can_hold(number):
+    with pytest.raises(DataError, match="the id of a category"):
+        Category(number, "cat", True)
+    with pytest.raises(DataError, match="a segment needs"):
+        Segment(1, 1 << 31, True)
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_that_nobody_can_check_are_refused(tmp_path):
+    table = json.dumps({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}).encode()
+    path = written(tmp_path / "a.safetensors", struct.pack("<Q", len(table)) + table + b"\0")
+    with pytest.raises(CheckpointError, match=r"a\.safetensors (holds numbers that are not read|is not a whole)"):
+        read_tensors(path)
+
+
+def checkpoint(path, change):
+    layer = torch.nn.Linear(2, 3)
+    optimiser = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    write_checkpoint(path, {}, [optimiser], "it", 3)
+    tensors, table = read_tensors(path)
+    change(tensors, table)
+    from tracedge.tensors import write_tensors
+
+    write_tensors(path, tensors, table)
+    return [optimiser]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda tensors, table: table.pop("step"), "does not say after which step"),
+        (lambda tensors, table: table.update(step="1e3"), "does not say after which step"),
+        (lambda tensors, table: tensors.update({"optimiser0/x/y/z": torch.ones(1)}), "is of no weight's shape"),
+        (lambda tensors, table: tensors.update({"optimiser0/9/step": torch.ones(())}), "is of no weight's shape"),
+        (lambda tensors, table: tensors.update({"optimiser0/0/exp_avg": torch.ones(7)}), "is of no weight's shape"),
+        (lambda tensors, table: tensors.pop("optimiser0/0/exp_avg"), "knows more of some weights"),
+    ],
+)
+def test_a_checkpoint_that_lies_is_refused(tmp_path, change, sentence):
+    path = tmp_path / "checkpoint.safetensors"
+    optimisers = checkpoint(path, change)
+    with pytest.raises(CheckpointError, match=sentence):
+        read_checkpoint(path, optimisers, "it")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": "1"}, {"size": 0}, {"log_odds": (1,)}, {"log_odds": (2.0, 1.0)}, {"backbone": []}, {"width": 1 << 40}],
+)
+def test_a_students_card_is_checked(change):
+    said = {"backbone": {}, "size": 16, "detail": 2, "rank": 0, "width": 8, "blocks": 2}
+    StudentCard(**said)
+    with pytest.raises(SettingsError):
+        StudentCard(**(said | change))
+
+
+@pytest.mark.parametrize("change", [{"px": 0}, {"px": "64"}, {"categories": ()}, {"panoptic": 1}, {"trained": None}])
+def test_a_detectors_card_is_checked(change):
+    said = {"px": 64, "categories": (Category(1, "a", True),), "panoptic": False}
+    DetectorCard(**said)
+    with pytest.raises(SettingsError):
+        DetectorCard(**(said | change))
+
+
+def test_a_config_with_numbers_that_no_model_has_is_refused():
+    refuse_implausible({"hidden_size": 4096, "text_config": {"num_hidden_layers": 96, "vocab_size": 262_144}}, "a")
+    for config in ({"num_hidden_layers": 1 << 20}, {"vision_config": {"sizes": [8, 1 << 40]}}, {"depth": -5000}):
+        with pytest.raises(BackboneError, match="more than any model's"):
+            refuse_implausible(config, "a")
+
+
+@pytest.mark.parametrize(
+    "shard", ["../up.safetensors", "/etc/passwd", "a/b.safetensors", "", "..", "a.bin", 3, ["a"], None]
+)
+def test_an_index_names_files_beside_it_only(tmp_path, shard):
+    path = written(tmp_path / "a.index.json", json.dumps({"weight_map": {"a": shard}}).encode())
+    with pytest.raises(BackboneError, match="names no files beside it"):
+        shards_in(path)
+
+
+def test_a_config_larger_than_any_is_not_read(tmp_path):
+    path = tmp_path / "config.json"
+    with path.open("wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(BackboneError, match="larger than"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("change", [{"image_mean": [10**400] * 3}, {"image_std": 1e-300}, {"rescale_factor": 1e308}])
+def test_an_image_processor_says_numbers_of_this_world(change):
+    said = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3} | change
+    with pytest.raises(BackboneError, match="its image processor has"):
+        pixels_of(said, "a", OPENAI)
+
+
+def test_boundaries_are_still_read(tmp_path):
+    """The way of BSDS's own files, compressed."""
+    save_boundaries(tmp_path / "a.mat", [drawn(0), drawn(2)])
+    assert (read_boundaries(tmp_path / "a.mat") == np.stack([drawn(0), drawn(2)]).astype(bool)).all()
+    assert bsds(tmp_path)
