@@ -36,8 +36,8 @@ docs: dev  ## The documents as a site, in out/site
 	$(BIN)/python -m mkdocs build
 
 check: dev  ## Lint, format and types
-	$(BIN)/ruff check src tests examples integrations
-	$(BIN)/ruff format --check src tests examples integrations
+	$(BIN)/ruff check src tests examples integrations fuzz
+	$(BIN)/ruff format --check src tests examples integrations fuzz
 	$(BIN)/mypy
 
 clean:  ## Remove the environment and outputs

@@ -4,6 +4,7 @@ from tracedge.visualize.attention import AttentionStep, attention_colours, atten
 from tracedge.visualize.figures import curves_picture, require_matplotlib, side_by_side
 from tracedge.visualize.inspection import inspect_figure
 from tracedge.visualize.overlays import (
+    EDGE_COLOUR,
     instance_colours,
     instances_overlay,
     overlay,
@@ -12,6 +13,7 @@ from tracedge.visualize.overlays import (
 )
 
 __all__ = [
+    "EDGE_COLOUR",
     "AttentionStep",
     "attention_colours",
     "attention_steps",

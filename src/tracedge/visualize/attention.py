@@ -18,7 +18,7 @@ Parts = NDArray[np.floating[Any]]
 """Of an attention map of N tokens: (N, 3), its three first principal components."""
 
 LAB = ((18, 92), (-58, 58), (-62, 62))
-"""What the components become: lightness, blue to yellow, and green to red, which not everybody sees, last. XYZ holds all of it."""
+"""What the components become: lightness, blue to yellow, and last green to red, which not everybody sees. XYZ holds all of it."""
 FAINT = 0.05  # a component whose spread is below this part of the first's is not stretched: it would be noise
 
 
