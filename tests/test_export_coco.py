@@ -7,10 +7,11 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
+from scipy.ndimage import binary_fill_holes, label
 
 from instance_masks import a_few, any_masks, assert_equal, blobs, two
 from tracedge.errors import DataError
@@ -175,6 +176,30 @@ def test_pycocotools_reads_the_files_and_takes_areas_from_the_masks(tmp_path):
             assert [entry["area"] for entry in loaded] == found.areas.tolist()
             for entry, mask in zip(loaded, found.masks, strict=True):
                 np.testing.assert_array_equal(known.annToMask(entry).astype(bool), mask)
+
+
+@numpy_of_pycocotools
+@a_few
+@given(any_masks())
+def test_polygons_are_the_outlines_of_the_masks_and_lose_their_holes_alone(mask):
+    assume(mask.any())
+    image, (annotation,) = coco_records(Instances(mask[None]), 1, "a.png", polygons=True)
+    theirs = reference.frPyObjects(annotation["segmentation"], image["height"], image["width"])
+    filled = reference.decode(theirs).any(axis=2)
+    pieces, count = label(mask)
+    expected = [binary_fill_holes(pieces == number) for number in range(1, count + 1)]
+    np.testing.assert_array_equal(filled, np.any(expected, axis=0))
+    assert annotation["area"] == np.sum(expected)
+
+
+def test_a_file_of_polygons_comes_back_where_masks_have_no_holes(tmp_path):
+    disc = np.hypot(*(np.indices((20, 30)) - np.array([9, 14])[:, None, None])) < 7
+    found = Instances(np.stack([disc, np.roll(disc, 9, axis=1)]), np.array([0.9, 0.4]))
+    write_coco(tmp_path / "polygons.json", [(1, "a.png", found)], polygons=True)
+    assert isinstance(json.loads((tmp_path / "polygons.json").read_text())["annotations"][0]["segmentation"], list)
+    back = read_coco(tmp_path / "polygons.json").instances(1)
+    np.testing.assert_array_equal(back.masks, found.masks)
+    np.testing.assert_array_equal(back.scores, found.scores)
 
 
 def test_results_hold_no_boxes(tmp_path):

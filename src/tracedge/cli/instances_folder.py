@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 LABELS = ".instances.png"
 NPZ = ".instances.npz"
 PER_IMAGE = {"npz": NPZ, "yolo": "labels/.txt", "geojson": ".geojson", "overlay": ".instances.overlay.png"}
-TOGETHER = {"coco": "instances.json", "results": "results.json", "label-studio": "label_studio.json"}
+TOGETHER = {
+    "coco": "instances.json",
+    "coco-polygons": "polygons.json",
+    "results": "results.json",
+    "label-studio": "label_studio.json",
+}
 """Formats: what they write for each image, and what they write for all images together; docs/exports.md tells of each."""
 
 Output = Annotated[
@@ -127,8 +132,8 @@ def _gather(run: FolderRun, name: str, provenance: Mapping[str, Any], kept: str)
     from tracedge.export.label_studio import write_label_studio
 
     path = run.output / TOGETHER[name]
-    if name == "coco":
-        write_coco(path, _finished(run, kept), provenance)
+    if name in ("coco", "coco-polygons"):
+        write_coco(path, _finished(run, kept), provenance, polygons=name == "coco-polygons")
     elif name == "results":
         write_coco_results(path, ((number, found) for number, _, found in _finished(run, kept)))
     else:

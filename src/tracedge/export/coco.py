@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracedge.atomic import atomic_path
 from tracedge.errors import DataError
+from tracedge.export.geojson import enclosed_area, outlines
 from tracedge.export.rle import encode
 from tracedge.instances import Instances
 
@@ -24,6 +26,8 @@ def write_coco(
     path: str | os.PathLike[str],
     images: Iterable[tuple[int, str, Instances]],
     settings: Mapping[str, object] | None = None,
+    *,
+    polygons: bool = False,
 ) -> None:
     """Write an instances file, whole or not at all; equal input gives equal bytes. Images are taken one at a time.
 
@@ -31,6 +35,7 @@ def write_coco(
         path: where; a folder that is not there is made.
         images: (image id, file name relative to the folder of images, its instances), in the order of the file.
         settings: what the masks depend on, kept in `info`.
+        polygons: masks as their outlines instead of run lengths, for tools that read no others; holes are lost.
 
     Raises:
         DataError: an image id or a file name that comes twice, or a name that is not relative.
@@ -41,7 +46,7 @@ def write_coco(
         seen: set[object] = set()
         number = 1
         for image_id, file_name, instances in images:
-            image, found = coco_records(instances, image_id, file_name, number)
+            image, found = coco_records(instances, image_id, file_name, number, polygons=polygons)
             for key in (image["id"], image["file_name"]):
                 if key in seen:
                     raise DataError(f"the image {key!r} comes twice, expected each id and each file name once.")
@@ -84,9 +89,12 @@ def write_coco_results(path: str | os.PathLike[str], images: Iterable[tuple[int,
 
 
 def coco_records(
-    instances: Instances, image_id: int, file_name: str, first_annotation_id: int = 1
+    instances: Instances, image_id: int, file_name: str, first_annotation_id: int = 1, *, polygons: bool = False
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One image's record and those of its K annotations, numbered from `first_annotation_id` on, in the instances' order.
+
+    With `polygons` a segmentation is a list of outlines [x1, y1, x2, y2, ...], one for each piece that is connected by sides of
+    pixels, along the corners of pixels; then `area` is what they enclose. Empty masks, which have none, are left out.
 
     Raises:
         DataError: an id that is no whole number from 0 (of annotations: from 1), or a file name that is not relative.
@@ -101,14 +109,14 @@ def coco_records(
     _check_id(first_annotation_id, "an annotation", 1)  # evaluators read 0 as "matched to nothing"
     height, width = instances.shape
     image = {"id": int(image_id), "file_name": checked_file_name(file_name), "width": width, "height": height}
-    rows = zip(instances.masks, instances.scores, instances.areas.tolist(), instances.boxes.tolist(), strict=True)
+    drawn = instances.seen() if polygons else instances
+    rows = zip(drawn.masks, drawn.scores, drawn.areas.tolist(), drawn.boxes.tolist(), strict=True)
     annotations = [
         {
             "id": number,
             "image_id": int(image_id),
             "category_id": CATEGORY["id"],
-            "segmentation": encode(mask),
-            "area": area,
+            **(_outlined(mask) if polygons else {"segmentation": encode(mask), "area": area}),
             "bbox": [left, top, right - left, bottom - top],
             "iscrowd": 0,
             "score": float(score),
@@ -116,6 +124,13 @@ def coco_records(
         for number, (mask, score, area, (top, left, bottom, right)) in enumerate(rows, start=int(first_annotation_id))
     ]
     return image, annotations
+
+
+def _outlined(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """A mask that is not empty as polygons, and the area that they enclose."""
+    rings = [piece[0] for piece in outlines(mask)]  # the others are holes
+    area = sum(abs(enclosed_area(ring)) for ring in rings)
+    return {"segmentation": [[number for point in ring[:-1] for number in point] for ring in rings], "area": area}
 
 
 def coco_result(annotation: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[Ring]]:
     for walk, (row, column) in _walks(inside):
         piece = pieces[row, column] - 1
         for ring in _simple_rings(walk):
-            (outer if _signed_area(ring) > 0 else holes)[piece].append(_corners(ring, left, top))
+            (outer if enclosed_area(ring) > 0 else holes)[piece].append(_corners(ring, left, top))
     return [[*first, *others] for first, others in zip(outer, holes, strict=True)]
 
 
@@ -135,9 +135,10 @@ def _simple_rings(walk: Walk) -> list[Walk]:
     return [*rings, ring]
 
 
-def _signed_area(ring: Walk) -> int:
+def enclosed_area(ring: Ring | Walk) -> int:
+    """Sum(x1 y2 - x2 y1) / 2 of a ring whose corners are those of pixels: pixels inside, negative of a hole."""
     x, y = np.array(ring).T
-    return int(x @ np.roll(y, -1) - np.roll(x, -1) @ y)
+    return int(x @ np.roll(y, -1) - np.roll(x, -1) @ y) // 2
 
 
 def _corners(ring: Walk, left: int, top: int) -> Ring:
