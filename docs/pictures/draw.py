@@ -44,7 +44,7 @@ TEACHER = tracedge.EdgeTeacher("mini", early_stop=False)
 STUDENT = tracedge.EdgePredictor.from_pretrained("mini")
 STEPS = {t: (maps, grid) for t, maps, grid in TEACHER.curve_maps(SCENE.image)}
 TAUGHT, FOUND = TEACHER(SCENE.image), STUDENT(SCENE.image)
-SEEN = TEACHER.look(SCENE.image)
+SEEN = tracedge.EdgeTeacher(TEACHER.backbone, timestep=TAUGHT.timestep).look(SCENE.image)
 
 
 def row_of(panels: list[Panel], marks: list[tuple[int, int]] = ()) -> Figure:
