@@ -8,6 +8,7 @@ python -m fuzz manifest --seconds 60 --faults FOLDER     one of them; FOLDER kee
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -26,27 +27,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("reader", nargs="?", help="a name, or all")
+    parser.add_argument("readers", nargs="*", help="names, or all")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--faults", type=Path, default=Path("out/fuzz"))
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    if asked.reader not in (None, "all"):
-        fuzz(asked.reader, asked.seconds, asked.faults, asked.seed)
+    if len(asked.readers) == 1 and asked.readers != ["all"]:
+        fuzz(asked.readers[0], asked.seconds, asked.faults, asked.seed)
     from fuzz.readers import READERS
 
-    if asked.reader is None:
+    if not asked.readers:
         print("\n".join(READERS))
         return 0
-    return max(_row(name, asked) for name in READERS)
+    return max(_row(name, asked) for name in (READERS if asked.readers == ["all"] else asked.readers))
 
 
 def _row(name: str, asked: argparse.Namespace) -> int:
     """One reader in a process of its own; prints its row."""
     options = ["--seconds", str(asked.seconds), "--faults", str(asked.faults), "--seed", str(asked.seed)]
-    done = subprocess.run(
-        [sys.executable, "-m", "fuzz", name, *options], capture_output=True, text=True, errors="replace"
-    )
+    command = [sys.executable, "-m", "fuzz", name, *options]
+    with TemporaryDirectory() as scratch:  # libFuzzer ends its process without tidying up
+        environment = os.environ | {"TMPDIR": scratch}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     executed, coverage = _STATS.findall(done.stderr), _COVERAGE.findall(done.stderr)
     faults = done.stdout.count("FAULT")
     print(

@@ -54,10 +54,12 @@ def _chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 ARRAYS = (
-    np.zeros((0,)), np.zeros((2, 0, 3), bool), np.array(np.nan), np.array([np.inf, -1.0]), np.array("[" * 2000), np.array("{}"), np.array("x"),
-    np.array(b"\xff"), np.zeros((1, 1, 1), np.uint8), np.full((2, 3), 7, np.int64), np.array([1 << 62, 4, 4]), np.array([-1, 4, 4]),
-    np.array([2, 3, 4]), np.zeros((3, 4), np.float16), np.ones((2, 6, 8), complex), np.zeros(2, [("a", "i4")]), np.array(["2020"], "M8[Y]"),
-    np.array([[1, 0], [2, 3]], np.float32), np.array(0, np.uint64), np.ones((1, 4, 4), ">f4"), np.array('{"a": 1e999}'),
+    np.zeros((0,)), np.zeros((2, 0, 3), bool), np.array(np.nan), np.array([np.inf, -1.0]), np.array("[" * 2000),
+    np.array("{}"), np.array("x"), np.array(b"\xff"), np.zeros((1, 1, 1), np.uint8), np.full((2, 3), 7, np.int64),
+    np.array([1 << 62, 4, 4]), np.array([-1, 4, 4]), np.array([2, 3, 4]), np.zeros((3, 4), np.float16),
+    np.ones((2, 6, 8), complex), np.zeros(2, [("a", "i4")]), np.array(["2020"], "M8[Y]"),
+    np.array([[1, 0], [2, 3]], np.float32), np.array(0, np.uint64), np.ones((1, 4, 4), ">f4"),
+    np.array('{"a": 1e999}'),
 )  # fmt: skip
 
 
@@ -168,7 +170,8 @@ def damaged_text(content: bytes, chance: Random) -> bytes:
 
 
 _VALUES = (
-    b"", b" 0", b" -1", b" 1.0", b" nan", b" inf", b" -inf", b" 1e999", b" true", b' "a"', b' "\\u0000"', b' "a\\nb"', b" []", b" {}",
-    b" 0x" + b"f" * 40, b" 9223372036854775808", b" 0x" + b"f" * 4000, b" " + b"9" * 5000, b" " + b"[" * 5000, b" 2020-01-01",
-    b' """', b"[a.b]", b"[[stages]]", b" = 1", b"../up", b"/etc/passwd", b"#", b"\xff", b"\xc2\x85", b"9" * 400, b" {a={a={a=1}}}",
+    b"", b" 0", b" -1", b" 1.0", b" nan", b" inf", b" -inf", b" 1e999", b" true", b' "a"', b' "\\u0000"',
+    b' "a\\nb"', b" []", b" {}", b" 0x" + b"f" * 40, b" 9223372036854775808", b" 0x" + b"f" * 4000,
+    b" " + b"9" * 5000, b" " + b"[" * 5000, b" 2020-01-01", b' """', b"[a.b]", b"[[stages]]", b" = 1", b"../up",
+    b"/etc/passwd", b"#", b"\xff", b"\xc2\x85", b"9" * 400, b" {a={a={a=1}}}",
 )  # fmt: skip

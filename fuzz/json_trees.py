@@ -19,10 +19,11 @@ class Pairs(list[Any]):
 
 
 HOSTILE: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 255, 1 << 31, 1 << 32, 1 << 63, 1 << 64, 0.5, -0.5, "", ".", "..", "a\0b", "a\nb", "\x1b[2J",
-    "../../up.png", "/etc/passwd", "C:\\a.png", "a/../../b.png", "\ud800", "caf\udce9.png", "x" * 3000, "½", "٣", [], Pairs(), [[]],
-    Raw("-0"), Raw("-0.0"), Raw("1e999"), Raw("-1e999"), Raw("1e-999"), Raw("NaN"), Raw("-Infinity"), Raw("1.0"), Raw("1E2"),
-    Raw("9" * 400), Raw("9" * 5000), Raw("[" * 200 + "]" * 200), Raw("[" * 100_000), Raw('{"a":' * 2000 + "1" + "}" * 2000),
+    None, True, False, 0, -1, 1, 2, 255, 1 << 31, 1 << 32, 1 << 63, 1 << 64, 0.5, -0.5, "", ".", "..", "a\0b",
+    "a\nb", "\x1b[2J", "../../up.png", "/etc/passwd", "C:\\a.png", "a/../../b.png", "\ud800", "caf\udce9.png",
+    "x" * 3000, "½", "٣", [], Pairs(), [[]], Raw("-0"), Raw("-0.0"), Raw("1e999"), Raw("-1e999"), Raw("1e-999"),
+    Raw("NaN"), Raw("-Infinity"), Raw("1.0"), Raw("1E2"), Raw("9" * 400), Raw("9" * 5000),
+    Raw("[" * 200 + "]" * 200), Raw("[" * 100_000), Raw('{"a":' * 2000 + "1" + "}" * 2000),
 )  # fmt: skip
 
 

@@ -6,8 +6,9 @@ import struct
 from random import Random
 
 WORDS = (
-    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\x1b[31m", b"../", b"/etc/passwd", b"..\\", b"NaN", b"-0", b"1e999",
-    b"-1", b"\"", b"[", b"{", b"]", b"}", b",", b"\xed\xa0\x80", b"\xf0\x9f\x92\xa9", b"9" * 40, b"\\ud800", b"'''", b"<!DOCTYPE a>",
+    b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\x1b[31m", b"../", b"/etc/passwd", b"..\\", b"NaN",
+    b"-0", b"1e999", b"-1", b"\"", b"[", b"{", b"]", b"}", b",", b"\xed\xa0\x80", b"\xf0\x9f\x92\xa9", b"9" * 40,
+    b"\\ud800", b"'''", b"<!DOCTYPE a>",
 )  # fmt: skip
 NUMBERS = (0, 1, -1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 

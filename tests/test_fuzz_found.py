@@ -1,6 +1,5 @@
 """What fuzzing found: the very bytes, and what is said of them now."""
 
-import io
 import json
 import struct
 import zipfile
@@ -9,11 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from fuzz.containers import zipped
 from scipy.io import loadmat, savemat
 
-from dataset_roots import HW, bsds, drawn, save_boundaries
-from fuzz.containers import zipped
+from dataset_roots import HW, drawn, save_boundaries, voc
 from tracedge.backbones.configs import MAX_BYTES, read_table, refuse_implausible, shards_in
 from tracedge.backbones.mini import MiniConfig
 from tracedge.backbones.vision.pixels import OPENAI, pixels_of
@@ -21,6 +19,7 @@ from tracedge.categories import COCO_PANOPTIC, Category
 from tracedge.checkpoints import cut_log, read_checkpoint, write_checkpoint
 from tracedge.datasets.bsds import read_boundaries
 from tracedge.datasets.mat import fields_of
+from tracedge.datasets.voc import open_voc
 from tracedge.detector.files import DetectorCard
 from tracedge.errors import BackboneError, CheckpointError, DataError, RunError, SettingsError
 from tracedge.evaluation.journal import Journal
@@ -38,7 +37,7 @@ from tracedge.semantics.tags import read_tags
 from tracedge.settings import of_file, read_toml
 from tracedge.student.config import DistillConfig
 from tracedge.student.files import StudentCard
-from tracedge.tensors import read_tensors
+from tracedge.tensors import read_tensors, write_tensors
 
 DEEP = b"[" * 100_000
 
@@ -122,7 +121,7 @@ def test_an_archive_is_not_unpacked_beyond_the_limit(tmp_path):
     names = ("edges", "timestep", "margin", "timesteps", "divergences", "settings")
     content = zipped([(f"{name}.npy", edges) for name in names], zipfile.ZIP_DEFLATED)
     path = written(tmp_path / "a.npz", content)
-    with pytest.raises(DataError, match="its (timesteps|edges) take 10486.. bytes, expected at most"):
+    with pytest.raises(DataError, match=r"its (timesteps|edges) take 10486.. bytes, expected at most"):
         read_npz(path, max_pixels=10_000)
 
 
@@ -206,7 +205,7 @@ def test_matlab_files_are_read_as_scipy_reads_them(tmp_path, compressed, kind):
 
 
 def test_json_that_is_nested_too_deeply_is_damage_like_any_other(tmp_path):
-    with pytest.raises(RunError, match="line 1 of .* is not an entry"):
+    with pytest.raises(RunError, match=r"line 1 of .* is not an entry"):
         Manifest(written(tmp_path / "manifest.jsonl", DEEP + b"\n"))
     with pytest.raises(RunError, match="is no journal"):
         Journal(written(tmp_path / "journal", DEEP + b"\n"), {})
@@ -221,7 +220,7 @@ def test_json_that_is_nested_too_deeply_is_damage_like_any_other(tmp_path):
 )
 def test_a_manifest_whose_entries_are_of_other_types_is_refused(tmp_path, change):
     entry = {"file": "a", "output": "a", "content_hash": None, "settings_hash": "0", "status": "ok", "error": None}
-    with pytest.raises(RunError, match="line 1 of .* is not an entry"):
+    with pytest.raises(RunError, match=r"line 1 of .* is not an entry"):
         Manifest(written(tmp_path / "manifest.jsonl", json.dumps(entry | change).encode() + b"\n"))
 
 
@@ -276,12 +275,8 @@ def test_a_name_that_no_file_can_have_is_refused_where_it_is_read(tmp_path):
 
 
 def test_a_list_of_voc_names_no_other_folder(tmp_path):
-    from dataset_roots import voc
-
     root = voc(tmp_path)
     listed = next(root.rglob("ImageSets/Segmentation/val.txt"))
-    from tracedge.datasets.voc import open_voc
-
     for name in ("../../secret", "a" * 5000, "/etc/passwd"):
         listed.write_text(f"{name}\n")
         with pytest.raises(DataError, match=r"val\.txt names .*expected the names of photos without folder"):
@@ -292,7 +287,7 @@ def test_polygons_together_are_no_longer_than_their_image_holds():
     """Ten thousand of them, each as long as one may be: hours of work in a megabyte."""
     zigzag = [0, 0, 3, 2] * 20_000
     assert not decode([zigzag], (4, 5)).all()
-    with pytest.raises(DataError, match="the polygons of a mask are .* pixels long"):
+    with pytest.raises(DataError, match=r"the polygons of a mask are .* pixels long"):
         decode([zigzag] * 10, (4, 5))
 
 
@@ -339,8 +334,6 @@ def checkpoint(path, change):
     write_checkpoint(path, {}, [optimiser], "it", 3)
     tensors, table = read_tensors(path)
     change(tensors, table)
-    from tracedge.tensors import write_tensors
-
     write_tensors(path, tensors, table)
     return [optimiser]
 
@@ -417,4 +410,3 @@ def test_boundaries_are_still_read(tmp_path):
     """The way of BSDS's own files, compressed."""
     save_boundaries(tmp_path / "a.mat", [drawn(0), drawn(2)])
     assert (read_boundaries(tmp_path / "a.mat") == np.stack([drawn(0), drawn(2)]).astype(bool)).all()
-    assert bsds(tmp_path)

@@ -48,6 +48,12 @@ def _pretrain(path: Path) -> None:
 
 READERS = [
     Reader("distill config", "distill.toml", lambda: [_plain(DistillConfig())], damaged_text, _distill),
-    Reader("detector config", "detector.toml", lambda: [_plain(DetectorConfig()), (_CONFIGS / "detector.toml").read_bytes()], damaged_text, _detector),
+    Reader(
+        "detector config",
+        "detector.toml",
+        lambda: [_plain(DetectorConfig()), (_CONFIGS / "detector.toml").read_bytes()],
+        damaged_text,
+        _detector,
+    ),
     Reader("pretrain config", "mini.toml", lambda: [(_CONFIGS / "mini.toml").read_bytes()], damaged_text, _pretrain),
-]  # fmt: skip
+]

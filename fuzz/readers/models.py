@@ -108,13 +108,57 @@ _TRANSFORMER, _WEIGHTS = "transformer/config.json", "transformer/diffusion_pytor
 _SCHEDULER = b'{"_class_name": "DDIMScheduler", "beta_start": 0.00085, "num_train_timesteps": 1000}'
 
 READERS = [
-    Reader("mini card", "mini.json", lambda: _of(_mini(), "mini.json"), damaged_json, partial(_load_mini, 0), lambda to: _write(_mini(), to)),
-    Reader("mini config", _TRANSFORMER, lambda: _of(_mini(), _TRANSFORMER), damaged_json, partial(_load_mini, 1), lambda to: _write(_mini(), to)),
-    Reader("mini weights", _WEIGHTS, lambda: _of(_mini(), _WEIGHTS), damaged_safetensors, partial(_load_mini, 1), lambda to: _write(_mini(), to)),
-    Reader("vision config", "config.json", lambda: _of(_vit(), "config.json"), damaged_json, _load_vision, lambda to: _write(_vit(), to)),
-    Reader("vision weights", "model.safetensors", lambda: _of(_vit(), "model.safetensors"), damaged_safetensors, _load_vision, lambda to: _write(_vit(), to)),
-    Reader("image processor", "preprocessor_config.json", lambda: _of(_vit(), "preprocessor_config.json"), damaged_json, _load_vision, lambda to: _write(_vit(), to)),
+    Reader(
+        "mini card",
+        "mini.json",
+        lambda: _of(_mini(), "mini.json"),
+        damaged_json,
+        partial(_load_mini, 0),
+        lambda to: _write(_mini(), to),
+    ),
+    Reader(
+        "mini config",
+        _TRANSFORMER,
+        lambda: _of(_mini(), _TRANSFORMER),
+        damaged_json,
+        partial(_load_mini, 1),
+        lambda to: _write(_mini(), to),
+    ),
+    Reader(
+        "mini weights",
+        _WEIGHTS,
+        lambda: _of(_mini(), _WEIGHTS),
+        damaged_safetensors,
+        partial(_load_mini, 1),
+        lambda to: _write(_mini(), to),
+    ),
+    Reader(
+        "vision config",
+        "config.json",
+        lambda: _of(_vit(), "config.json"),
+        damaged_json,
+        _load_vision,
+        lambda to: _write(_vit(), to),
+    ),
+    Reader(
+        "vision weights",
+        "model.safetensors",
+        lambda: _of(_vit(), "model.safetensors"),
+        damaged_safetensors,
+        _load_vision,
+        lambda to: _write(_vit(), to),
+    ),
+    Reader(
+        "image processor",
+        "preprocessor_config.json",
+        lambda: _of(_vit(), "preprocessor_config.json"),
+        damaged_json,
+        _load_vision,
+        lambda to: _write(_vit(), to),
+    ),
     Reader("index of weights", "model.safetensors.index.json", _indices, damaged_json, _index, _shards),
-    Reader("index of a pipeline", "model_index.json", lambda: [json.dumps(_PIPELINE).encode()], damaged_json, _pipeline),
+    Reader(
+        "index of a pipeline", "model_index.json", lambda: [json.dumps(_PIPELINE).encode()], damaged_json, _pipeline
+    ),
     Reader("config of a scheduler", "scheduler/scheduler_config.json", lambda: [_SCHEDULER], damaged_json, _scheduler),
-]  # fmt: skip
+]

@@ -37,14 +37,18 @@ def photos() -> list[bytes]:
     exif[0x0112], exif[0x010E] = 6, "a picture"
     deep = Image.fromarray(_NOISE[:, :, :2].copy().view("<u2")[:, :, 0])
     return [
-        saved(rgb, "JPEG", exif=exif), saved(rgb, "JPEG", progressive=True, comment=b"c", dpi=(72, 72)), saved(rgb.convert("CMYK"), "JPEG"),
-        saved(grey, "JPEG"), saved(rgba, "PNG", exif=exif), saved(palette, "PNG", transparency=0), saved(deep, "PNG"),
-        saved(grey.convert("1"), "PNG"), saved(rgb, "PNG", save_all=True, append_images=[rgb, rgb]), saved(rgba, "WEBP", lossless=True),
-        saved(rgb, "WEBP", exif=exif), saved(rgb, "WEBP", save_all=True, append_images=[grey.convert("RGB")]), saved(rgb, "BMP"),
-        saved(palette, "BMP"), saved(grey.convert("1"), "BMP"), saved(rgb, "TIFF", compression="tiff_lzw"), saved(rgba, "TIFF"),
-        saved(grey.convert("1"), "TIFF", compression="group4"), saved(deep, "TIFF"), saved(grey.convert("F").point(lambda value: value * (1 / 255)), "TIFF"),
-        saved(rgb, "TIFF", compression="jpeg"), saved(rgb, "TIFF", compression="tiff_deflate", exif=exif), saved(palette, "TIFF"),
-        saved(grey.convert("I"), "TIFF"), saved(rgb, "GIF"), saved(palette, "GIF", transparency=1, interlace=1),
+        saved(rgb, "JPEG", exif=exif), saved(rgb, "JPEG", progressive=True, comment=b"c", dpi=(72, 72)),
+        saved(rgb.convert("CMYK"), "JPEG"), saved(grey, "JPEG"), saved(rgba, "PNG", exif=exif),
+        saved(palette, "PNG", transparency=0), saved(deep, "PNG"), saved(grey.convert("1"), "PNG"),
+        saved(rgb, "PNG", save_all=True, append_images=[rgb, rgb]), saved(rgba, "WEBP", lossless=True),
+        saved(rgb, "WEBP", exif=exif), saved(rgb, "WEBP", save_all=True, append_images=[grey.convert("RGB")]),
+        saved(rgb, "BMP"), saved(palette, "BMP"), saved(grey.convert("1"), "BMP"),
+        saved(rgb, "TIFF", compression="tiff_lzw"), saved(rgba, "TIFF"),
+        saved(grey.convert("1"), "TIFF", compression="group4"), saved(deep, "TIFF"),
+        saved(grey.convert("F").point(lambda value: value * (1 / 255)), "TIFF"),
+        saved(rgb, "TIFF", compression="jpeg"), saved(rgb, "TIFF", compression="tiff_deflate", exif=exif),
+        saved(palette, "TIFF"), saved(grey.convert("I"), "TIFF"), saved(rgb, "GIF"),
+        saved(palette, "GIF", transparency=1, interlace=1),
         saved(rgb, "GIF", save_all=True, append_images=[rgba.convert("RGB").rotate(90)], duration=20, loop=0),
     ]  # fmt: skip
 

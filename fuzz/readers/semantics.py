@@ -50,7 +50,7 @@ def _damaged_xml(content: bytes, chance: Random) -> bytes:
             "cat", "&y;"
         )
         return bomb.encode(chance.choice(("utf-8", "utf-16", "utf-16-le", "cp1252")), "replace")
-    if kind == 2:
+    if kind == 2 and len(content) < 10_000:
         return content.replace(b"<object>", b"<object>" * chance.choice((2, 100, 20_000)))
     return damaged(content, chance)
 
@@ -100,6 +100,18 @@ READERS = [
     Reader("classes of a labelled folder", "instances.json", _records, damaged_json, _classes, _photo_and_masks),
     Reader("tags.json", "tags.json", _tags_files, damaged_json, _tags),
     Reader("VOC tags XML", "a.xml", _xml_files, _damaged_xml, _tags_of_voc),
-    Reader("names of classes", "names.json", lambda: [b'["background", "cat", "sky"]', b'{"names": ["a"]}', b'{"0": "cat", "7": "dog"}'], damaged_json, _names),
-    Reader("mapping of classes", "mapping.json", lambda: [b'{"heaven": "sky-other-merged", "cat": 17}', b'{"heaven": null}'], damaged_json, _mapping),
-]  # fmt: skip
+    Reader(
+        "names of classes",
+        "names.json",
+        lambda: [b'["background", "cat", "sky"]', b'{"names": ["a"]}', b'{"0": "cat", "7": "dog"}'],
+        damaged_json,
+        _names,
+    ),
+    Reader(
+        "mapping of classes",
+        "mapping.json",
+        lambda: [b'{"heaven": "sky-other-merged", "cat": 17}', b'{"heaven": null}'],
+        damaged_json,
+        _mapping,
+    ),
+]
