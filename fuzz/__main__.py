@@ -60,7 +60,7 @@ def _row(name: str, asked: argparse.Namespace) -> int:
 
 
 def fuzz(name: str, seconds: int, faults: Path, seed: int) -> None:
-    """Run libFuzzer on one reader; it ends the process. Faults are told once each, by the line of the package they came through."""
+    """Run libFuzzer on one reader; it ends the process. Faults are told once each, by the line that they came through."""
     import atheris
 
     with atheris.instrument_imports(include=["tracedge"], enable_loader_override=False):

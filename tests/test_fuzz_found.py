@@ -326,6 +326,17 @@ def test_numbers_that_nobody_can_check_are_refused(tmp_path):
         read_tensors(path)
 
 
+def test_an_empty_tensor_with_a_side_beyond_all_numbers_is_refused(tmp_path):
+    """Found by atheris: no bytes, so the file is whole; torch answers with a TypeError of many lines."""
+    table = json.dumps({"a": {"dtype": "F32", "shape": [0, 1 << 63], "data_offsets": [0, 0]}}).encode()
+    path = written(tmp_path / "a.safetensors", struct.pack("<Q", len(table)) + table)
+    with pytest.raises(
+        CheckpointError, match=r"a\.safetensors is not a whole safetensors file: .*[Oo]verflow"
+    ) as caught:
+        read_tensors(path)
+    assert len(str(caught.value)) < 400
+
+
 def checkpoint(path, change):
     layer = torch.nn.Linear(2, 3)
     optimiser = torch.optim.AdamW(layer.parameters())

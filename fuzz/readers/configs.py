@@ -9,6 +9,7 @@ from fuzz.containers import damaged_text
 from fuzz.contract import Reader
 from tracedge.detector.config import DetectorConfig
 from tracedge.pretraining import PretrainConfig, config_from_dict
+from tracedge.schedule import share_at
 from tracedge.settings import from_table, of_file, read_toml
 from tracedge.student.config import DistillConfig
 
@@ -23,16 +24,22 @@ def _plain(config: object) -> bytes:
     ).encode()
 
 
+def _check_rate(steps: int, warmup: int, cooldown: float) -> None:
+    assert steps > 0 and all(
+        0 < share_at(step, steps, warmup=warmup, cooldown=cooldown) <= 1 for step in (0, steps - 1)
+    )
+
+
 def _distill(path: Path) -> None:
     with of_file(path):
         found = from_table(DistillConfig, read_toml(path))
-    assert 0 <= found.share_at(0) <= 1 and found.share_at(found.steps) <= 0
+    _check_rate(found.steps, found.warmup, found.cooldown)
 
 
 def _detector(path: Path) -> None:
     with of_file(path):
         found = from_table(DetectorConfig, read_toml(path))
-    assert 0 <= found.share_at(0) <= 1 and found.share_at(found.steps) <= 0
+    _check_rate(found.steps, found.warmup, found.cooldown)
 
 
 def _pretrain(path: Path) -> None:

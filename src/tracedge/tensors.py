@@ -49,8 +49,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+    except (
+        OSError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # torch's own, of sizes beyond 2^63
+        why = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} is not a whole safetensors file: {why}") from error
     if strange := [name for name, tensor in tensors.items() if tensor.dtype not in _KINDS]:
         raise CheckpointError(
             f"{path} holds numbers that are not read here: {strange[0]} is {tensors[strange[0]].dtype}"

@@ -156,6 +156,13 @@ def _tensors_of(path: Path, prefixes: tuple[str, ...], where: Place) -> dict[str
                 prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
                 if prefix is not None:
                     found[key.removeprefix(prefix)] = file.get_tensor(key).to(where.device, where.dtype)
-    except (OSError, SafetensorError) as error:
-        raise BackboneError(f"{path} is not a whole safetensors file: {error}") from error
+    except (
+        OSError,
+        SafetensorError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # torch's own, of sizes beyond 2^63
+        why = str(error).partition("\n")[0]
+        raise BackboneError(f"{path} is not a whole safetensors file: {why}") from error
     return found
