@@ -58,6 +58,7 @@ def batch_commands(given: Path) -> dict[str, list[object]]:
         ],
         "semantic": ["semantic", photos, "--tags", "cat,dog", "--clip", given / "clip", "--size", 48, "-o", "out"],
         "panoptic": _panoptic(given, Path("out")),
+        "inspect": ["inspect", photos, "-o", "out", "--size", 64, "--stride", 400, "--columns", 2],
         "scenes": ["scenes", "--count", 3 * PICTURES, "--size", 96, "--panoptic", "-o", "out"],
         "detect predict": [
             "detect",

@@ -115,7 +115,7 @@ def test_a_failure_of_an_older_manifest_is_tried_again(photos, failed_once):
 
 @pytest.mark.parametrize(
     "verb",
-    ["edges", "teach", "segment", "refine", "semantic", "panoptic", "detect predict", "detect relabel"],
+    ["edges", "teach", "segment", "refine", "semantic", "panoptic", "inspect", "detect predict", "detect relabel"],
 )
 def test_every_batch_verb_can_be_told(verb):
     command = get_command(app)

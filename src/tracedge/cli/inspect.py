@@ -45,6 +45,7 @@ def inspect(
     seed: option.Seed = 0,
     columns: Annotated[int, typer.Option(min=2, max=12, help="Timesteps whose attention is shown.")] = 5,
     force: option.Force = False,
+    retry_failed: option.RetryFailed = False,
     device: option.Device = None,
     dtype: option.Dtype = None,
     local_files_only: option.LocalFilesOnly = False,
@@ -81,7 +82,10 @@ def inspect(
 
     # 3. Run, and say what became of it.
     settings = teacher.provenance | {"columns": columns}
-    with FolderRun(output, settings, (FIGURE,), force=force) as run, PhotoBar(len(jobs)) as bar:
+    with (
+        FolderRun(output, settings, (FIGURE,), force=force, retry_failed=retry_failed) as run,
+        PhotoBar(len(jobs)) as bar,
+    ):
         summary = run.process(
             jobs,
             partial(load_image, max_pixels=max_pixels),

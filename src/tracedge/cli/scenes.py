@@ -55,7 +55,8 @@ def scenes(
 
         # 2. Draw them, a few ahead of those that are written.
         def load(wanted: int) -> scene_files.DrawnScene:
-            return next(scene for scene in drawn if scene.seed == wanted)
+            ahead = next((scene for scene in drawn if scene.seed == wanted), None)
+            return ahead or scene_files.draw(wanted, size)
 
         with PhotoBar(count) as bar:
             tasks = [scene_files.SceneTask(each) for each in seeds]
