@@ -350,20 +350,22 @@ def checkpoint(path, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    "change",
     [
-        (lambda tensors, table: table.pop("step"), "does not say after which step"),
-        (lambda tensors, table: table.update(step="1e3"), "does not say after which step"),
-        (lambda tensors, table: tensors.update({"optimiser0/x/y/z": torch.ones(1)}), "is of no weight's shape"),
-        (lambda tensors, table: tensors.update({"optimiser0/9/step": torch.ones(())}), "is of no weight's shape"),
-        (lambda tensors, table: tensors.update({"optimiser0/0/exp_avg": torch.ones(7)}), "is of no weight's shape"),
-        (lambda tensors, table: tensors.pop("optimiser0/0/exp_avg"), "knows more of some weights"),
+        lambda tensors, table: table.pop("step"),
+        lambda tensors, table: table.update(step="1e3"),
+        lambda tensors, table: table.pop("digest"),
+        lambda tensors, table: tensors.update({"optimiser0/x/y/z": torch.ones(1)}),  # before: ValueError
+        lambda tensors, table: tensors.update({"optimiser0/0/exp_avg": torch.ones(7)}),  # at the next step
+        lambda tensors, table: tensors.pop("optimiser0/0/step"),  # KeyError
+        lambda tensors, table: tensors.update({"optimiser0/0/step": torch.tensor(-1e30)}),  # OverflowError, by atheris
+        lambda tensors, table: tensors.update({"optimiser0/0/exp_avg_sq": -torch.ones(3, 2)}),  # weights of nan
     ],
 )
-def test_a_checkpoint_that_lies_is_refused(tmp_path, change, sentence):
+def test_a_checkpoint_that_lies_is_refused(tmp_path, change):
     path = tmp_path / "checkpoint.safetensors"
     optimisers = checkpoint(path, change)
-    with pytest.raises(CheckpointError, match=sentence):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.safetensors is damaged"):
         read_checkpoint(path, optimisers, "it")
 
 

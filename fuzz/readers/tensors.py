@@ -95,6 +95,7 @@ def _checkpoint(path: Path) -> None:
     assert type(step) is int and step >= 0 and all(under("weight/", tensors))
     layer(torch.ones(1, 2)).sum().backward()
     optimiser.step()  # what was put back can be gone on with
+    assert step == 7 and all(weight.isfinite().all() for weight in layer.parameters())
 
 
 def _student(path: Path) -> None:

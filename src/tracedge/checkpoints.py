@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from tracedge.errors import CheckpointError
 from tracedge.jsonlines import decode, read_and_mend
 from tracedge.tensors import read_tensors, write_tensors
 
-_STEP = re.compile("[0-9]{1,15}")
-
 
 def write_checkpoint(
     path: Path, tensors: Mapping[str, Tensor], optimisers: Sequence[torch.optim.Optimizer], described: str, step: int
@@ -25,7 +23,7 @@ def write_checkpoint(
     for number, optimiser in enumerate(optimisers):
         for index, state in optimiser.state_dict()["state"].items():
             everything |= {f"optimiser{number}/{index}/{key}": torch.as_tensor(value) for key, value in state.items()}
-    write_tensors(path, everything, {"config": described, "step": str(step)})
+    write_tensors(path, everything, {"config": described, "step": str(step), "digest": _digest(everything, str(step))})
 
 
 def read_checkpoint(
@@ -34,7 +32,7 @@ def read_checkpoint(
     """What `write_checkpoint` wrote: the tensors and the step; the optimisers' states are put back. No file: nothing, step 0.
 
     Raises:
-        CheckpointError: the file is of a run with another config, is damaged, or does not fit the optimisers.
+        CheckpointError: the file is of a run with another config, or damaged.
     """
     if not path.exists():
         return {}, 0
@@ -44,31 +42,25 @@ def read_checkpoint(
             f"{path.parent} holds a run with another config or other data: choose another output folder, "
             "or give it what it was begun with"
         )
-    if not _STEP.fullmatch(metadata.get("step", "")):
-        raise CheckpointError(f"{path} does not say after which step it was written: remove it, and begin anew")
-    states = [_state(path, number, optimiser, tensors) for number, optimiser in enumerate(optimisers)]
-    for optimiser, state in zip(optimisers, states, strict=True):
+    step = metadata.get("step", "")
+    if metadata.get("digest") != _digest(tensors, step):
+        raise CheckpointError(f"{path} is damaged, or of an older version: remove it, and begin anew")
+    for number, optimiser in enumerate(optimisers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in under(f"optimiser{number}/", tensors).items():
+            index, name = key.split("/")
+            state.setdefault(int(index), {})[name] = tensor.clone()
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return tensors, int(metadata["step"])
+    return tensors, int(step)
 
 
-def _state(
-    path: Path, number: int, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> dict[int, dict[str, Tensor]]:
-    """What an optimiser knows of each of its weights, by the weight's place: numbers, and tensors of the weight's shape."""
-    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in under(f"optimiser{number}/", tensors).items():
-        index, _, name = key.partition("/")
-        weight = weights[int(index)] if _STEP.fullmatch(index) and int(index) < len(weights) else None
-        if weight is None or tensor.shape not in ((), weight.shape) or not tensor.is_floating_point():
-            raise CheckpointError(
-                f"{path} does not fit its training: {key} of optimiser {number} is of no weight's shape"
-            )
-        state.setdefault(int(index), {})[name] = tensor.clone()
-    if len({frozenset(known) for known in state.values()}) > 1:
-        raise CheckpointError(f"{path} is not whole: optimiser {number} knows more of some weights than of others")
-    return state
+def _digest(tensors: Mapping[str, Tensor], step: str) -> str:
+    """Of all that is put back: a bit that fell over in an optimiser's state would be seen in no other way."""
+    digest = hashlib.sha256(step.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def cut_log(path: Path, step: int) -> None:
