@@ -170,6 +170,13 @@ def test_members_of_one_name_are_told_apart(tmp_path):
     assert read(path) == {"a/x": 1, "a/x~2": 2, "a/X~3": 3, "a/_/x": 4, "a/x~4": 5}
 
 
+def test_long_names_are_cut_and_still_told_apart():
+    names = Names(PurePosixPath("a"))
+    first, second = (names.of(f"{'é' * 200}{ending}.jpg").name for ending in "xy")
+    assert first != second
+    assert max(len(first.encode()), len(second.encode())) <= LONGEST
+
+
 @given(st.lists(st.text(st.characters() | st.sampled_from("./\\:~\0"), max_size=300), max_size=8))
 def test_whatever_members_are_called_names_are_safe_and_unique(called):
     names = Names(PurePosixPath("a"))
@@ -266,6 +273,8 @@ def test_stores_are_read_as_folders_are(memory, tmp_path):
     assert read("memory://m/s/*.tar") == read("memory://m/s/a.tar") == {"a/x": 7}
     memory.pipe("/m/t/a.parquet", table(tmp_path / "a.parquet", {"path": ["x.png", "memory://m/p/a.png"]}).read_bytes())
     memory.pipe("/m/t/x.png", png(8))
+    memory.pipe("/m/t/b.parquet", table(tmp_path / "b.parquet", {"path": ["../p/a.png", "/m/p/a.png"]}).read_bytes())
+    assert all("leads out of the folder" in error for error in read("memory://m/t/b.parquet").values())
     assert read("memory://m/t/a.parquet") == {"a/00000000": 8, "a/00000001": 1}
 
 
