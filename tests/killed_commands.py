@@ -12,6 +12,7 @@ import tiny_distillation
 import tiny_image_text
 
 PICTURES = 4
+MANY = 24  # for what takes little time for each
 FORMATS = [
     word for name in ("npz", "yolo", "geojson", "overlay", "results", "label-studio") for word in ("--format", name)
 ]
@@ -21,6 +22,7 @@ def prepare(folder: Path, run: Callable[[list[object]], None]) -> Path:
     """What the commands below read, made by the commands themselves; run: does one in `folder`, and it must end well."""
     scenes, photos = folder / "scenes", folder / "scenes" / "images"
     run(["scenes", "--count", PICTURES, "--size", 64, "--panoptic", "-o", scenes])
+    run(["scenes", "--count", MANY, "--size", 64, "--panoptic", "-o", "many"])
     run(["edges", photos, "-o", "edges", "--size", 64])
     run(["segment", photos, "-o", "masks", "--edges", "edges"])
     tiny_image_text.save_tiny("clip", folder / "clip")
@@ -88,12 +90,12 @@ def trainings(given: Path) -> dict[str, list[object]]:
 
 def evaluations(given: Path) -> dict[str, list[object]]:
     """Verb -> the command, which counts in a journal and writes out/report.json."""
-    truth = ["--truth", given / "scenes"]
+    truth, many = ["--truth", given / "scenes"], ["--truth", given / "many"]
     end = ["--json", "out/report.json", "--workers", 1]
     return {
         "evaluate edges": ["evaluate", "edges", *truth, "--pred", given / "edges", "--thresholds", 9, *end],
-        "evaluate instances": ["evaluate", "instances", *truth, "--pred", given / "masks" / "instances.json", *end],
-        "evaluate panoptic": ["evaluate", "panoptic", *truth, "--pred", given / "scenes" / "panoptic.json", *end],
+        "evaluate instances": ["evaluate", "instances", *many, "--pred", given / "many" / "masks", *end],
+        "evaluate panoptic": ["evaluate", "panoptic", *many, "--pred", given / "many" / "panoptic.json", *end],
     }
 
 
