@@ -187,6 +187,8 @@ def test_segments_classes_and_pseudo_labels_are_shown_too(tmp_path):
     write_png8(tmp_path / "panoptic" / "a.png", ids)
     shown = np.asarray(thumbnail(tmp_path, entry("a", suffixes=("panoptic/.png",)), 30))
     assert shown[5, 5].max() == 0 and shown[5, 15].max() > 100
+    write_png8(tmp_path / "panoptic" / "b.png", np.maximum(ids, 1))  # no void
+    assert np.asarray(thumbnail(tmp_path, entry("b", suffixes=("panoptic/.png",)), 30))[5, 5].max() > 100
     palette = Image.fromarray(np.repeat([[0, 1]], 10, axis=1).repeat(20, axis=0).astype(np.uint8), mode="L").convert(
         "P"
     )

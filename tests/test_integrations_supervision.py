@@ -74,6 +74,7 @@ def test_the_annotated_picture_is_coloured_in_the_masks_and_nowhere_far_from_the
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools under NumPy 2
 def test_a_data_set_is_written_as_coco_and_read_by_cocos_own_tools(found, tmp_path):
+    found = Instances(found.masks.repeat(4, axis=1).repeat(4, axis=2), found.scores)
     for name in ("a", "b"):
         Image.fromarray(np.full((*found.shape, 3), 90, np.uint8)).save(tmp_path / f"{name}.png")
     photos = [tmp_path / "a.png", tmp_path / "b.png"]
@@ -84,6 +85,8 @@ def test_a_data_set_is_written_as_coco_and_read_by_cocos_own_tools(found, tmp_pa
     coco = COCO(str(tmp_path / "coco.json"))
     read = np.stack([coco.annToMask(one) for one in coco.loadAnns(coco.getAnnIds())]).astype(bool)
     for mask in found.masks:
-        assert max((mask & other).sum() / (mask | other).sum() for other in read) > 0.85  # its polygons round corners
+        assert (
+            max((mask & other).sum() / (mask | other).sum() for other in read) > 0.93
+        )  # its polygons lose pixels along the outline
     with pytest.raises(DataError, match="there are 2 photos and instances of 1"):
         bridge.to_dataset(photos, [found])

@@ -77,6 +77,8 @@ def test_classes_have_the_colours_of_stuff_and_what_is_not_known_is_grey():
     stuff = PanopticMap(np.maximum(classes, 0), tuple(Segment(each, each, False) for each in (3, 7)))
     assert np.array_equal(drawn, panoptic_overlay(photo, stuff))
     assert np.ptp(drawn[6, 5]) == 0 and np.ptp(drawn[6, 18]) > 20
+    known = semantic_overlay(photo[:, 12:], SemanticMap(classes[:, 12:]))  # none of it unknown
+    assert np.array_equal(known[:, 2:], drawn[:, 14:])
     with pytest.raises(DataError, match="expected an image of uint8"):
         semantic_overlay(photo[:5], SemanticMap(classes))
 
