@@ -3,7 +3,9 @@
     python examples/engines.py --count 200 --size 192 --repeats 3
 
 The command is watched from outside: start-up ends with the first line of the manifest; the rate is that of the lines after
-the first tenth, when all workers are at work. Rows are run in turn, `repeats` times; the median is told, and the range.
+the first tenth, when all workers are at work. Processor time an image is that of the command and all its processes, Ray's own
+too, between the same two moments; other work on the machine changes it least (Linux only). Rows are run in turn,
+`repeats` times; the median is told, and the range.
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ ROWS = {
 
 
 class Run(NamedTuple):
-    """startup: seconds to the first image. rate: images per second from then on. total: seconds of the whole command."""
+    """startup: seconds to the first image. rate: images per second from the first tenth on, cpu: seconds of all processors
+    for each of them. total: seconds of the whole command."""
 
     startup: float
     rate: float
+    cpu: float
     total: float
 
 
@@ -40,17 +44,37 @@ def watched(photos: Path, output: Path, count: int, threads: int, options: tuple
     command = [sys.executable, "-m", "tracedge", "edges", str(photos), "-o", str(output), *options]
     start = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seen: list[tuple[float, int]] = []  # when so many images were done
+    seen: list[tuple[float, float, int]] = []  # when, and after how much processor time, so many images were done
     while process.poll() is None:
         done = lines_of(output / "manifest.jsonl")
-        if done and (not seen or done > seen[-1][1]):
-            seen.append((time.monotonic() - start, done))
+        if done and (not seen or done > seen[-1][2]):
+            seen.append((time.monotonic() - start, processor_seconds(process.pid), done))
         time.sleep(0.01)
     if process.returncode != 0 or lines_of(output / "manifest.jsonl") != count:
         raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
-    first = next(place for place, (_, done) in enumerate(seen) if done >= count / 10)
-    (begun, before), (ended, after) = seen[first], seen[-1]
-    return Run(seen[0][0], (after - before) / (ended - begun), time.monotonic() - start)
+    first = next(place for place, (*_, done) in enumerate(seen) if done >= count / 10)
+    (begun, used, before), (ended, used_then, after) = seen[first], seen[-1]
+    images = after - before
+    total = time.monotonic() - start
+    return Run(seen[0][0], images / (ended - begun), (used_then - used) / images, total)
+
+
+def processor_seconds(root: int) -> float:
+    """What a process and all below it have used so far."""
+    used: dict[int, float] = {}
+    below: dict[int, list[int]] = {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = place.read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it ended meanwhile
+            continue
+        pid = int(place.parent.name)
+        used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        below.setdefault(int(fields[1]), []).append(pid)
+    family = [root]
+    for pid in family:  # it grows
+        family += below.get(pid, [])
+    return sum(used.get(pid, 0.0) for pid in family)
 
 
 def lines_of(manifest: Path) -> int:
@@ -72,12 +96,14 @@ def main() -> None:
                 output = Path(folder, f"edges-{repeat}-{place}")
                 runs[name].append(watched(Path(folder, "images"), output, asked.count, threads, options))
                 print(f"{name}: {runs[name][-1]}", file=sys.stderr)
-    print("| engine | images/s (range) | start-up, s | all, s |\n| --- | --- | --- | --- |")
+    print("| engine | images/s (range) | CPU s / image | start-up, s | all, s |\n| --- | --- | --- | --- | --- |")
     for name, found in runs.items():
         rates = [run.rate for run in found]
-        startup, total = (statistics.median(getattr(run, field) for run in found) for field in ("startup", "total"))
+        cpu, startup, total = (
+            statistics.median(getattr(run, field) for run in found) for field in ("cpu", "startup", "total")
+        )
         rate = f"{statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
-        print(f"| {name} | {rate} | {startup:.1f} | {total:.1f} |")
+        print(f"| {name} | {rate} | {cpu:.2f} | {startup:.1f} | {total:.1f} |")
 
 
 if __name__ == "__main__":
