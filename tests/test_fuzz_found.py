@@ -1,6 +1,7 @@
 """What fuzzing found: the very bytes, and what is said of them now."""
 
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from fuzz.containers import zipped
+from fuzz.readers import READERS
 from scipy.io import loadmat, savemat
 
 from dataset_roots import HW, drawn, save_boundaries, voc
 from tracedge.backbones.configs import MAX_BYTES, read_table, refuse_implausible, shards_in
 from tracedge.backbones.mini import MiniConfig
+from tracedge.backbones.vision import load_vision
 from tracedge.backbones.vision.pixels import OPENAI, pixels_of
 from tracedge.categories import COCO_PANOPTIC, Category
 from tracedge.checkpoints import cut_log, read_checkpoint, write_checkpoint
@@ -393,6 +396,17 @@ def test_a_config_with_numbers_that_no_model_has_is_refused():
     for config in ({"num_hidden_layers": 1 << 20}, {"vision_config": {"sizes": [8, 1 << 40]}}, {"depth": -5000}):
         with pytest.raises(BackboneError, match="more than any model's"):
             refuse_implausible(config, "a")
+
+
+@pytest.mark.parametrize("change", [{"dtype": ["float32"]}, {"hidden_size": 1 << 40}, {"num_attention_heads": 0}])
+def test_a_config_that_a_library_trips_over_is_refused(tmp_path, change):
+    """A list as dtype: transformers looks for a dot in it (IndexError, by atheris)."""
+    reader = READERS["vision config"]
+    reader.prepare(tmp_path)
+    path = tmp_path / reader.file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(BackboneError, match=re.escape(str(tmp_path))):
+        load_vision(tmp_path, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,16 @@ def load_model(kind: Any, files: PipelineFiles, part: str, where: Place) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ArithmeticError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        LookupError,
+        SafetensorError,
+    ) as error:
         raise BackboneError(f"{files.source}: {part}/ cannot be loaded as a {kind.__name__}: {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "mismatched_keys") if report[key]}
     if wrong:

@@ -31,7 +31,7 @@ CARD = "mini.json"
 _SIZES = ("num_attention_heads", "attention_head_dim", "num_layers", "patch_size", "sample_size")
 _MOST = 1024
 
-_DAMAGE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ArithmeticError, SafetensorError)
+_DAMAGE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, SafetensorError)
 
 
 @dataclass(frozen=True)

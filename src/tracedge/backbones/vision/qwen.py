@@ -138,7 +138,15 @@ def load_tower(files: VisionFiles, where: Place) -> QwenTower:
             )
         network.load_state_dict(tensors, strict=True, assign=True)
         network.rotary_pos_emb = type(network.rotary_pos_emb)(network.config)  # its buffers are in no file
-    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, StrictDataclassError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        LookupError,
+        StrictDataclassError,
+    ) as error:
         sentence = " ".join(str(error).split())
         raise BackboneError(f"{files.source} cannot be loaded as Qwen2.5-VL's vision tower: {sentence}") from error
     except RuntimeError as error:  # what load_state_dict raises

@@ -39,6 +39,7 @@ def load_network(kind: str, files: VisionFiles, what: str, *, new: tuple[str, ..
         TypeError,
         AttributeError,
         ArithmeticError,
+        LookupError,
         SafetensorError,
         StrictDataclassError,
     ) as error:
