@@ -13,6 +13,12 @@ from torch import Tensor
 from tracedge.atomic import atomic_path
 from tracedge.errors import CheckpointError
 
+UNREADABLE = (OSError, SafetensorError, TypeError, ValueError, RuntimeError)
+"""What a damaged safetensors file makes of its readers; RuntimeError is torch's own, of sizes beyond 2^63."""
+
+UNFIT = (*UNREADABLE, AttributeError, ArithmeticError, LookupError)
+"""And what a config with values that nobody foresaw makes of the libraries that build a network of it."""
+
 _KINDS = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8} | {
     getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)
 }
@@ -49,13 +55,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             metadata = dict(file.metadata() or {})
-    except (
-        OSError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # torch's own, of sizes beyond 2^63
+    except UNREADABLE as error:
         why = str(error).partition("\n")[0]
         raise CheckpointError(f"{path} is not a whole safetensors file: {why}") from error
     if strange := [name for name, tensor in tensors.items() if tensor.dtype not in _KINDS]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from tracedge.backbones.configs import read_table, refuse_implausible
 from tracedge.backbones.hub import PipelineFiles
 from tracedge.backbones.protocol import Backbone
 from tracedge.errors import BackboneError, SettingsError
+from tracedge.tensors import UNFIT
 
 NETWORKS = {
     "UNet2DConditionModel": "unet",
@@ -105,16 +105,7 @@ def load_model(kind: Any, files: PipelineFiles, part: str, where: Place) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        LookupError,
-        SafetensorError,
-    ) as error:
+    except UNFIT as error:
         raise BackboneError(f"{files.source}: {part}/ cannot be loaded as a {kind.__name__}: {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "mismatched_keys") if report[key]}
     if wrong:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from tracedge.backbones import flow
@@ -23,6 +22,7 @@ from tracedge.backbones.configs import read_table, shards_in
 from tracedge.backbones.protocol import ForwardProcess
 from tracedge.errors import CheckpointError, SettingsError
 from tracedge.settings import check_types
+from tracedge.tensors import UNFIT
 
 if TYPE_CHECKING:
     from diffusers import PixArtTransformer2DModel
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 CARD = "mini.json"
 _SIZES = ("num_attention_heads", "attention_head_dim", "num_layers", "patch_size", "sample_size")
 _MOST = 1024
-
-_DAMAGE = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def load_mini(
             torch_dtype=dtype,
         )
         px, settings = _of_card(card, own)
-    except _DAMAGE as error:
+    except UNFIT as error:
         raise CheckpointError(f"{folder} does not hold a mini model ({CARD} and transformer/): {error}") from error
     wrong = {key: report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[key]}
     if wrong or not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from tracedge.backbones.loading import Place
 from tracedge.backbones.vision.files import TOWERS, VisionFiles
 from tracedge.backbones.vision.pixels import OPENAI, pixels_of
 from tracedge.errors import BackboneError, SettingsError
+from tracedge.tensors import UNREADABLE
 
 MODEL_TYPE = "qwen2_5_vl"
 _PX = 1008  # its files have no size, only a limit, max_pixels, whose maps of N x N would fill 17 GB as published
@@ -164,13 +165,7 @@ def _tensors_of(path: Path, prefixes: tuple[str, ...], where: Place) -> dict[str
                 prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
                 if prefix is not None:
                     found[key.removeprefix(prefix)] = file.get_tensor(key).to(where.device, where.dtype)
-    except (
-        OSError,
-        SafetensorError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # torch's own, of sizes beyond 2^63
+    except UNREADABLE as error:
         why = str(error).partition("\n")[0]
         raise BackboneError(f"{path} is not a whole safetensors file: {why}") from error
     return found

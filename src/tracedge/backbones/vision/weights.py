@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from safetensors import SafetensorError
-
 from tracedge.backbones.vision.files import VisionFiles
 from tracedge.errors import BackboneError
+from tracedge.tensors import UNFIT
 
 
 def load_network(kind: str, files: VisionFiles, what: str, *, new: tuple[str, ...] = (), **options: Any) -> Any:
@@ -32,17 +31,7 @@ def load_network(kind: str, files: VisionFiles, what: str, *, new: tuple[str, ..
             network, report = getattr(transformers, kind).from_pretrained(
                 files.folder, use_safetensors=True, local_files_only=True, output_loading_info=True, **options
             )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-        LookupError,
-        SafetensorError,
-        StrictDataclassError,
-    ) as error:
+    except (*UNFIT, StrictDataclassError) as error:
         sentence = " ".join(str(error).split())
         raise BackboneError(f"{files.source} cannot be loaded as {what}: {sentence}") from error
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(new or ("\0",)))
