@@ -42,7 +42,7 @@ def a_run(folder, count, colour=RED):
     for number in range(count):
         plain(colour).save(folder / f"{number}.overlay.png")
         lines.append({"file": f"{number}.png", "output": str(number), "status": "ok", "error": None})
-        lines[-1] |= {"suffixes": [".overlay.png"], "instances": number}
+        lines[-1] |= {"suffixes": [".overlay.png"], "instances": number, "content_hash": "0", "settings_hash": "0"}
     (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 

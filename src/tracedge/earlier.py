@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracedge.errors import RunError
+from tracedge.jsonlines import decode
 
 Entry = Mapping[str, Any]  # a line of the manifest
 
@@ -43,7 +43,7 @@ def refuse_other_settings(
 def _difference(settings: Mapping[str, object], written: Path) -> str:
     """The settings that differ from those last written, for the sentence; they are a help and not a proof."""
     try:
-        there = json.loads(written.read_text())
+        there = decode(written.read_bytes())
     except (OSError, ValueError):
         return ""
     if not isinstance(there, dict):

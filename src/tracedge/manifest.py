@@ -15,6 +15,9 @@ from tracedge.errors import RunError
 from tracedge.jobs import folded
 from tracedge.jsonlines import append, decode, read_and_mend
 
+MANIFEST = "manifest.jsonl"
+"""Its name in the folder of a run."""
+
 _REQUIRED = frozenset({"file", "output", "content_hash", "settings_hash", "status", "error"})
 
 
@@ -71,7 +74,7 @@ class Manifest:
 def _entries(path: Path) -> list[dict[str, Any]]:
     entries = []
     for number, line in enumerate(read_and_mend(path), start=1):
-        entry = _parsed(line)
+        entry = parsed(line)
         if entry is None:
             raise RunError(
                 f"line {number} of {path} is not an entry of a run: remove that line, or choose another output folder."
@@ -80,7 +83,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The entry that a line holds; None if it is not of the form that `Manifest` says."""
     try:
         entry = decode(line)
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 from tracedge.errors import DataError, RunError
 from tracedge.jobs import Job, folded, output_name
+from tracedge.manifest import MANIFEST, parsed
 
-MANIFEST = "manifest.jsonl"
 COUNTED = ("instances", "segments", "classes")
 
 
@@ -72,10 +71,13 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
         ) from error
     last: dict[str, RunEntry] = {}
     for number, line in enumerate(lines, start=1):
+        fields = parsed(line)
+        if fields is None:
+            raise DataError(f"line {number} of {path} is not an entry of a run.")
         try:
-            entry = _entry(json.loads(line))
-        except (ValueError, KeyError, TypeError, RunError) as error:
-            raise DataError(f"line {number} of {path} is not an entry of a run: {error}.") from error
+            entry = _entry(fields)
+        except RunError as error:
+            raise DataError(f"line {number} of {path} is not an entry of a run: {error}") from error
         last[folded(str(entry.relative))] = entry
     return sorted(last.values(), key=lambda entry: entry.file)
 

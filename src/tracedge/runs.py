@@ -27,7 +27,7 @@ from tracedge.errors import RunError, SettingsError
 from tracedge.interrupts import sigterm_raises
 from tracedge.jobs import Job, Task, find_images, folded, refuse_collisions
 from tracedge.locking import exclusive
-from tracedge.manifest import Manifest
+from tracedge.manifest import MANIFEST, Manifest
 from tracedge.maps import settings_hash
 from tracedge.outcomes import Outcome, OutputFolder, Status
 from tracedge.sources import Part
@@ -35,7 +35,6 @@ from tracedge.work import Engine, Load, PredictBatch, Steps, Write, work_through
 
 __all__ = ["FolderRun", "Job", "RunSummary", "Task", "find_images"]
 
-MANIFEST = "manifest.jsonl"
 SETTINGS = "settings.json"
 LOCK = ".tracedge.lock"
 
