@@ -33,7 +33,7 @@ test-slow: dev  ## The slow tests alone: kills at random moments, a cluster, a b
 	$(BIN)/python -m pytest -m slow
 
 docs: dev  ## The documents as a site, in out/site
-	$(BIN)/python -m mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 fuzz: dev  ## Damage every file that is read, guided by coverage, 45 seconds a reader (Linux)
 	$(BIN)/python -m fuzz all --seconds 45

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from typer.main import get_command
@@ -14,7 +15,7 @@ from typer.main import get_command
 from tracedge.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "integrations").rglob("*.md"))]
 
 NOT_RUN = {
     r"\b(sd15|sd21|sdxl|sd3|sd35\w*|pixart\w*|flux\w*|dino\w*|clip-\w+|siglip\w*|sam-\w+|sam2\.1|swin-\w+|resnet-\w+)\b": (
@@ -22,10 +23,10 @@ NOT_RUN = {
     ),
     r"^tracedge download": "it would ask the network",
     r"\b(COCO|VOC|BSDS|LABELLED)\b": "a data set that does not come with the package",
-    r"^tracedge app": "it serves its page until it is stopped; tests/test_app.py opens that in a browser",
+    r"^tracedge app": "it serves its page until it is stopped; tests/test_app_browser.py opens that in a browser",
     r"--engine ray": "it starts a cluster; tests/test_scale.py does",
     r"^tracedge bench": "it is a measurement, of minutes",
-    r"^tracedge reproduce \w": "it is a table of the paper, of minutes to hours; tests/test_reproduction.py runs small ones",
+    r"^tracedge reproduce \w": "it is a table of the paper, of minutes to hours; tests/test_reproduce.py runs small ones",
 }
 """Commands that are read but not run, and why. Their options and settings must exist all the same."""
 
@@ -37,12 +38,15 @@ SHORTER = {
 }
 """Put behind every command of a page whose verb has the option: the same command, but quick."""
 
-_FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^( *)```(\w+)(?: title=\"([^\"]+)\")?[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Step:
-    """kind: python, command, copy or file. text: the code, the command without its comment, or the file's content."""
+    """kind: python, command, copy, file, or shown, a command that is there to be read.
+
+    text: the code, the command without its comment, or the file's content.
+    """
 
     kind: str
     text: str
@@ -53,21 +57,27 @@ class Step:
 def steps(page: Path) -> Iterator[Step]:
     """What a page asks its reader to do, from top to bottom.
 
-    A block with a title is a file of that name; of a block of bash the lines that begin with `tracedge` or `cp` count.
+    A block with a title is a file of that name; of a block of bash the lines that begin with `tracedge` or `cp` count, of one of
+    text those of `tracedge`.
     """
     text = page.read_text()
     for found in _FENCE.finditer(text):
-        language, title, body = found.groups()
+        _, language, title, indented = found.groups()
+        body = dedent(indented)
         line = text[: found.start()].count("\n") + 2
         if title:
             yield Step("file", body, line, title)
         elif language == "python":
             yield Step("python", body, line)
-        elif language == "bash":
+        elif language in ("bash", "text"):
             for number, shown in enumerate(body.replace("\\\n", "  ").splitlines()):
                 command = shown.split("  #")[0].split(" # ")[0].strip()
-                if command.startswith(("tracedge ", "cp ")):
-                    yield Step("copy" if command.startswith("cp ") else "command", command, line + number)
+                if language == "text" and command.startswith("tracedge "):
+                    yield from (Step("shown", each, line + number) for each in command.split(" && "))
+                elif command.startswith("tracedge "):
+                    yield Step("command", command, line + number)
+                elif language == "bash" and command.startswith("cp "):
+                    yield Step("copy", command, line + number)
 
 
 def reason_not_to_run(command: str) -> str | None:

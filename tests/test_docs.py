@@ -26,7 +26,7 @@ COMMANDS = [
     pytest.param(step.text, id=f"{name}:{step.line}")
     for name, page in zip(NAMES, PAGES, strict=True)
     for step in steps(page)
-    if step.kind == "command"
+    if step.kind in ("command", "shown") and "$" not in step.text and "..." not in step.text
 ]
 WITHOUT_NETWORK = ("sd15", "sd35-large", "sam-base", "clip-base16", "dinov2")
 
@@ -74,6 +74,9 @@ class Reader:
         if not any(name in step.text for name in WITHOUT_NETWORK):
             exec(code, self.names)
 
+    def _shown(self, step: Step) -> None:
+        """There to be read."""
+
     def _copy(self, step: Step) -> None:
         subprocess.run(step.text.split(), check=True)
 
@@ -96,7 +99,9 @@ class Reader:
         if any(True for _ in steps(page))
     ],
 )
-def test_a_page_runs_from_top_to_bottom(page, beside_photos):
+def test_a_page_runs_from_top_to_bottom(page, beside_photos, monkeypatch):
+    if page.is_relative_to(ROOT / "integrations"):
+        monkeypatch.syspath_prepend(page.parent)  # as these pages ask for
     reader = Reader()
     for step in steps(page):
         reader.take(step)

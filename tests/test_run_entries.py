@@ -8,7 +8,6 @@ from fake_runs import five_photos, run
 from tracedge.errors import DataError
 from tracedge.run_entries import read_entries
 
-
 HASHES = {"content_hash": "0", "settings_hash": "0"}
 
 
