@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tracedge.cli.progress import PhotoBar, finish
+from tracedge.cli.progress import PhotoBar, finish, loading
 
 if TYPE_CHECKING:
     from tracedge.cli.engine_options import EngineOptions
@@ -37,7 +37,8 @@ def run_folder(
     from tracedge.runs import FolderRun
 
     with engine.build() as by:
-        provenance = by.open(work)
+        with loading():
+            provenance = by.open(work)
         with (
             FolderRun(output, provenance, suffixes, force=force, retry_failed=retry_failed, gathered=gathered) as run,
             PhotoBar(_count(parts)) as bar,

@@ -1,7 +1,9 @@
-"""The progress bar of a folder run, and what is said at its end."""
+"""What a folder run says on a terminal: that it loads, how far it is, and what became of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -9,6 +11,15 @@ import typer
 
 if TYPE_CHECKING:
     from tracedge.runs import RunSummary
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Says on a terminal that the model is being loaded: that takes longer than a photo."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("loading the model"):
+        yield
 
 
 class PhotoBar:
