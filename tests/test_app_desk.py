@@ -20,6 +20,7 @@ from tracedge.web.desk import COMPARE, STEPS, Desk
 from tracedge.web.downloads import FORMATS
 from tracedge.web.limits import Limits
 from tracedge.web.reading import Controls
+from tracedge.web.words import compared_html
 
 PLAIN = Controls()
 
@@ -236,3 +237,8 @@ def test_a_photos_own_name_stays_unless_it_is_taken(desk, photo, tmp_path):
     take(desk, "a", [photo, other, photo])
     coco = read_coco(desk.files("a", ["coco"], PLAIN))
     assert [image.file_name for image in coco.images.values()] == ["photo.png", "photo.PNG", "photo-2.png"]
+
+
+def test_one_group_is_called_one_group():
+    assert "<b>1</b> group of" in compared_html(1, 3)
+    assert "<b>2</b> groups of" in compared_html(2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -71,6 +72,7 @@ class Desk:
     def __init__(self, reader: Reader, folder: Path, limits: Limits) -> None:
         self.reader, self.limits = reader, limits
         self.visits = Visits(folder, limits)
+        self.ending = threading.Event()  # set: no further photo is read
 
     def take(self, key: str, controls: Controls, report: Report) -> list[str]:
         """Read the photos that were received, in place of those that the visitor had; a sentence for each that is not taken.
@@ -183,8 +185,14 @@ class Desk:
             shutil.rmtree(path.parent, ignore_errors=True)  # the folder it was received in
 
     def _read_all(self, visit: Visit, controls: Controls, report: Report) -> None:
-        """Edges, objects and pictures of all photos that have none at this zoom."""
+        """Edges, objects and pictures of all photos that have none at this zoom.
+
+        Raises:
+            DataError: the page is ending.
+        """
         for number, photo in enumerate(visit.photos):
+            if self.ending.is_set():
+                raise DataError("The page is ending: nothing more is read.")
             of = f" of photo {number + 1} of {len(visit.photos)}" if len(visit.photos) > 1 else ""
             if photo.zoom != controls.zoom:
                 report(number / len(visit.photos), f"Edges{of}")

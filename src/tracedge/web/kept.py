@@ -20,8 +20,8 @@ class KeptPhoto:
     """Arrays lie in files of the folder, so that memory does not grow with the number of visitors.
 
     name: the file's own, as the visitor called it. stem: what its downloads are called, no two of a visit alike. file: its name
-    in files of several photos: its own, but no two of a visit alike. zoom: of the edges that are kept. found_with, refined_with: the controls that objects and refined groups were made with; None: not made
-    yet. refined: how many refined groups there are.
+    in files of several photos, its own where no other has it. zoom: of the edges that are kept. found_with, refined_with: the
+    controls that objects and refined groups were made with; None: not made yet. refined: how many refined groups there are.
     pictures: kind -> file. steps: how the step is chosen, without its pictures, which are among `pictures`.
     """
 
