@@ -17,14 +17,19 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@contextmanager
-def served(log: Path, temporary: Path, *options: str) -> Iterator[str]:
-    """The address of a page that is ready; its private folder lies in `temporary`. Ended, and waited for, at the end."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(log: Path, temporary: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a page that is ready, and its process; its private folder lies in `temporary`. Ended at the end."""
+    port = free_port()
     command = [sys.executable, "-m", "tracedge", "app", "--port", str(port), "--device", "cpu", *options]
-    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"} | variables
     with (
         log.open("w") as output,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True, env=environment) as process,
@@ -32,10 +37,17 @@ def served(log: Path, temporary: Path, *options: str) -> Iterator[str]:
         try:
             line = process.stdout.readline()  # it says so once it listens; nothing if it ended
             assert f"http://127.0.0.1:{port}" in line, log.read_text()
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+
+
+@contextmanager
+def served(log: Path, temporary: Path, *options: str) -> Iterator[str]:
+    """The address of a page that is ready."""
+    with started(log, temporary, *options) as (address, _):
+        yield address
 
 
 @contextmanager

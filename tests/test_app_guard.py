@@ -7,7 +7,9 @@ import pytest
 from tracedge.web.guard import MAX_MESSAGE, Guard
 
 
-def ask(path: str, method: str = "GET", length: str | None = None) -> tuple[int, dict[bytes, bytes], bytes]:
+def ask(
+    path: str, method: str = "GET", length: str | None = None, **limits: object
+) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body that a guarded application gives; it would itself say 200 and "inside"."""
     sent: list[dict] = []
 
@@ -20,7 +22,7 @@ def ask(path: str, method: str = "GET", length: str | None = None) -> tuple[int,
 
     headers = [] if length is None else [(b"content-length", length.encode())]
     scope = {"type": "http", "path": path, "method": method, "headers": headers}
-    asyncio.run(Guard(inside, max_upload=5_000_000)(scope, None, send))
+    asyncio.run(Guard(inside, max_upload=5_000_000, **limits)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -44,3 +46,31 @@ def test_too_much_is_refused_before_it_is_read_and_so_is_what_says_no_length():
     assert ask("/gradio_api/queue/join", "POST", str(MAX_MESSAGE + 1))[0] == 413
     assert ask("/gradio_api/upload", "POST")[0] == 411
     assert ask("/gradio_api/upload", "POST", "-1")[0] == 411
+
+
+def test_uploads_that_nobody_reads_have_a_limit_together():
+    limits = {"max_unread": 10_000, "unread": lambda: 9_000}
+    assert ask("/gradio_api/upload", "POST", "1000", **limits)[0] == 200
+    status, _, body = ask("/gradio_api/upload", "POST", "1001", **limits)
+    assert (status, body) == (507, b"Too many photos wait to be read: come back in a few minutes.")
+    assert ask("/gradio_api/queue/join", "POST", "1001", **limits)[0] == 200  # no upload
+
+
+def test_uploads_on_their_way_count_until_they_are_there():
+    statuses: list[int] = []
+
+    async def send(message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def inside(scope, receive, send) -> None:
+        if len(statuses) == 0:
+            await guard(scope, receive, send)  # another one, while the first is on its way
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(inside, max_upload=600, max_unread=1000)
+    upload = {"type": "http", "path": "/upload", "method": "POST", "headers": [(b"content-length", b"600")]}
+    asyncio.run(guard(upload, None, send))
+    asyncio.run(guard(upload, None, send))
+    assert statuses == [507, 200, 200]

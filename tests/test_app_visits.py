@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -45,15 +46,15 @@ def test_a_closed_visit_leaves_nothing(tmp_path):
         assert again.photos == []
 
 
-def test_closing_waits_for_what_is_being_done(tmp_path):
+def test_a_closed_visit_ends_after_what_is_being_done_even_if_that_fails(tmp_path):
     visits = Visits(tmp_path, SMALL)
-    with visits.open("a") as visit:
+    with pytest.raises(ZeroDivisionError), visits.open("a") as visit:
         closing = threading.Thread(target=visits.close, args=["a"])
         closing.start()
-        closing.join(0.2)
-        assert closing.is_alive()
+        closing.join(5)
+        assert not closing.is_alive()  # it waits for nothing
         assert visit.folder.exists()
-    closing.join(5)
+        raise ZeroDivisionError
     assert not visit.folder.exists()
 
 
@@ -83,22 +84,30 @@ def test_an_idle_visit_is_forgotten_and_so_are_uploads_that_nobody_read(tmp_path
     (tmp_path / "tmp0").write_bytes(b"half an upload")
     os.utime(tmp_path / "tmp0", (0, 0))
     (tmp_path / "tmp1").write_bytes(b"one that is coming in")
+    (tmp_path / "77aa").mkdir()
+    os.utime(tmp_path / "77aa", (time.time() - 4 * 60,) * 2)  # young enough to be asked for
     clock.now = 11 * 60
     visits.sweep()
     assert not visit.folder.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["examples", "tmp1", "visits"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["77aa", "examples", "tmp1", "visits"]
 
 
-def test_an_upload_goes_when_it_was_read_but_no_example_and_nothing_of_a_visit(tmp_path):
+def test_all_that_waits_is_counted_once_and_another_drop_takes_its_place(tmp_path):
     visits = Visits(tmp_path, SMALL)
-    kept = [tmp_path / "examples" / "a.png", tmp_path / "visits" / "a.png", tmp_path / "a.png"]
-    upload = tmp_path / "0f3a" / "a.png"
-    for path in (*kept, upload):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"")
-        visits.forget_upload(path)
-    assert not upload.parent.exists()
-    assert all(path.exists() for path in kept)
+    (tmp_path / "0f3a").mkdir()
+    (tmp_path / "tmp0").write_bytes(b"half")
+    uploads = [tmp_path / "0f3a" / name for name in ("a.png", "b.png", "c.png")]
+    for upload in uploads:
+        upload.write_bytes(b"twelve bytes")
+    visits.receive("a", uploads)
+    assert visits.unread_bytes() == 3 * 12 + 4  # a link is no second file
+    for upload in uploads:
+        upload.unlink()
+    assert visits.unread_bytes() == 2 * 12 + 4  # the third is more than one visitor may bring
+    visits.receive("a", [tmp_path / "0f3a" / "gone.png"])
+    assert visits.unread_bytes() == 4
+    (file,), left_out = visits.received("a")
+    assert (file.name, left_out, file.exists()) == ("gone.png", 0, False)
 
 
 def test_photos_of_one_name_get_downloads_of_different_names(tmp_path):

@@ -44,11 +44,12 @@ def app(
     """A page in the browser: drop photos, see edges and objects, take the files home. Works offline; Ctrl-C ends it."""
     # 1. Check everything that can be checked before a model is loaded.
     from tracedge.web.limits import Limits
-    from tracedge.web.serve import require_gradio, serve
+    from tracedge.web.serve import require_gradio, require_port, serve
 
     kept = max(Limits.kept_pixels, 4 * max_photos * max_pixels)
     limits = Limits(max_pixels, max_photos, max_megabytes, queue, kept, idle_minutes)
     require_gradio()
+    require_port(host, port)
 
     # 2. The model.
     options = option.PredictorOptions(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ from tracedge.web.kept import KeptPhoto
 from tracedge.web.limits import Limits
 from tracedge.web.pictures import edges_picture, objects_picture, shown, shown_hw
 from tracedge.web.reading import RGB, Controls, Reader, Report
-from tracedge.web.visits import EXAMPLES, Visit, Visits
+from tracedge.web.visits import Visit, Visits
 from tracedge.web.words import chosen_html, compared_html, photo_html, sentence_of, table_html
 
 COMPARE, STEPS = "compare", "steps"
@@ -70,26 +72,35 @@ class Desk:
     def __init__(self, reader: Reader, folder: Path, limits: Limits) -> None:
         self.reader, self.limits = reader, limits
         self.visits = Visits(folder, limits)
+        self.ending = threading.Event()  # set: no further photo is read
 
-    def take(self, key: str, files: Sequence[Path], controls: Controls, report: Report) -> list[str]:
-        """Read photos, in place of those that the visitor had; a sentence for each file that is not taken.
+    def take(self, key: str, controls: Controls, report: Report) -> list[str]:
+        """Read the photos that were received, in place of those that the visitor had; a sentence for each that is not taken.
 
-        Files that were uploaded go as soon as they were read. An example may be larger than a visitor's photo.
+        The files go as soon as they were read.
         """
-        problems = []
-        if len(files) > self.limits.max_photos:
-            problems.append(
-                f"{len(files)} files came, at most {self.limits.max_photos} are read at a time: the first ones were."
-            )
         with self.visits.open(key) as visit:
+            files, left_out = self.visits.received(key)
+            problems = []
+            if left_out:
+                problems.append(
+                    f"{len(files) + left_out} files came, at most {len(files)} are read at a time: the first ones were."
+                )
             visit.clear()
-            for path in files[: self.limits.max_photos]:
+            for path in files:
                 try:
                     visit.add(path.name, self._load(path))
                 except TracedgeError as error:
                     problems.append(sentence_of(error, path))
             self._read_all(visit, controls, report)
         return problems
+
+    def take_example(self, key: str, path: Path, controls: Controls, report: Report) -> None:
+        """Read an example, in place of the photos that the visitor had. It may be larger than a visitor's photo."""
+        with self.visits.open(key) as visit:
+            visit.clear()
+            visit.add(path.name, load_image(path))
+            self._read_all(visit, controls, report)
 
     def reread(self, key: str, controls: Controls, report: Report) -> None:
         """Read the photos again where they were read at another zoom."""
@@ -113,11 +124,6 @@ class Desk:
                 photo_html(photo, objects),
                 table_html(objects),
             )
-
-    def open_tab(self, key: str, tab: str) -> None:
-        """Remember what the visitor looks at."""
-        with self.visits.open(key) as visit:
-            visit.tab = tab
 
     def compare(self, key: str, index: int, controls: Controls) -> Comparison | None:
         """What edges do to masks that know of none; None if that is not looked at."""
@@ -150,9 +156,13 @@ class Desk:
             return Choice(photo.steps.timesteps, photo.steps.chosen, chosen_html(photo.steps))
 
     def look(self, key: str, index: int, timestep: float) -> Look | None:
-        """The attention at the step nearest to a timestep; None if the steps were not looked at yet. Asks no model."""
-        with self._photo(key, index) as (_, photo):
-            if photo.steps is None:
+        """The attention at the step nearest to a timestep. Asks no model, and waits for none.
+
+        None if there is no such photo, if its steps were not looked at yet, or if the visitor's photos are just being read.
+        """
+        with self.visits.open_soon(key, seconds=0.5) as visit:
+            photo = visit.photos[index] if visit is not None and 0 <= index < len(visit.photos) else None
+            if photo is None or photo.steps is None:
                 return None
             nearest = min(photo.steps.timesteps, key=lambda one: abs(one - timestep))
             return Look(photo.pictures[f"step-{nearest:g}"], curve_svg(photo.steps, nearest))
@@ -169,15 +179,20 @@ class Desk:
             return write_downloads(visit.fresh_folder("files"), visit.photos, formats)
 
     def _load(self, path: Path) -> RGB:
-        is_example = path.parent == self.visits.root / EXAMPLES
         try:
-            return load_image(path) if is_example else load_image(path, max_pixels=self.limits.max_pixels)
+            return load_image(path, max_pixels=self.limits.max_pixels)
         finally:
-            self.visits.forget_upload(path)
+            shutil.rmtree(path.parent, ignore_errors=True)  # the folder it was received in
 
     def _read_all(self, visit: Visit, controls: Controls, report: Report) -> None:
-        """Edges, objects and pictures of all photos that have none at this zoom."""
+        """Edges, objects and pictures of all photos that have none at this zoom.
+
+        Raises:
+            DataError: the page is ending.
+        """
         for number, photo in enumerate(visit.photos):
+            if self.ending.is_set():
+                raise DataError("The page is ending: nothing more is read.")
             of = f" of photo {number + 1} of {len(visit.photos)}" if len(visit.photos) > 1 else ""
             if photo.zoom != controls.zoom:
                 report(number / len(visit.photos), f"Edges{of}")

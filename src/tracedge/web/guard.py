@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_MESSAGE = 2**20
@@ -38,13 +40,17 @@ class Guard:
 
     Args:
         app: gradio's. max_upload: bytes of one upload request, all its files together.
+        max_unread: bytes of all uploads that wait to be read. unread: how many there are.
 
-    A request that says no length, or too long a one, is refused before it is read. gradio would fetch an address that is given to
-    it in place of a file; here it does not.
+    Beyond `max_unread` an upload is refused until some are read or forgotten. A request that says no length, or too long a one,
+    is refused before it is read. gradio would fetch an address that is given to it in place of a file; here it does not.
     """
 
-    def __init__(self, app: ASGIApp, max_upload: int) -> None:
-        self.app, self.max_upload = app, max_upload
+    def __init__(
+        self, app: ASGIApp, max_upload: int, max_unread: int | None = None, unread: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.app, self.max_upload, self.max_unread, self._unread = app, max_upload, max_unread, unread
+        self._coming = 0  # bytes of the uploads that are on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +66,12 @@ class Guard:
                 message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        coming = _length(scope) if _is_upload(scope) else 0
+        self._coming += coming
+        try:
+            await self.app(scope, receive, with_headers)
+        finally:
+            self._coming -= coming
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
         """Status and sentence, for a request that goes no further."""
@@ -69,16 +80,29 @@ class Guard:
             return 403, "This page fetches nothing from elsewhere."
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             return None
-        length = dict(scope["headers"]).get(b"content-length", b"")
-        if not length.isdigit():
+        length = _length(scope)
+        if length < 0:
             return 411, "A request must say how long it is."
-        most = self.max_upload if path.endswith("/upload") else MAX_MESSAGE
-        if int(length) > most:
-            return (
-                413,
-                f"This is {int(length) / 2**20:.1f} MB, more than the page takes at a time ({most / 2**20:.0f} MB).",
-            )
+        most = self.max_upload if _is_upload(scope) else MAX_MESSAGE
+        if length > most:
+            return 413, f"This is {length / 2**20:.1f} MB, more than the page takes at a time ({most / 2**20:.0f} MB)."
+        if _is_upload(scope) and self._is_full(length):
+            return 507, "Too many photos wait to be read: come back in a few minutes."
         return None
+
+    def _is_full(self, length: int) -> bool:
+        """Whether there is no room for so many bytes more."""
+        return self.max_unread is not None and self._unread() + self._coming + length > self.max_unread
+
+
+def _is_upload(scope: Scope) -> bool:
+    return scope["method"] == "POST" and unquote(scope["path"]).rstrip("/").endswith("/upload")
+
+
+def _length(scope: Scope) -> int:
+    """Bytes that a request says it has; -1 if it says none."""
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return int(length) if length.isdigit() else -1
 
 
 async def _answer(send: Send, status: int, sentence: str) -> None:

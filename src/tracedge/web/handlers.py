@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from tracedge.errors import TracedgeError
+from tracedge.errors import DataError, TracedgeError
 from tracedge.web.desk import Choice, Comparison, Desk
 from tracedge.web.reading import Controls
 from tracedge.web.words import problems_html
 
+SHORTEST_KEY = 7
+"""Characters of a session's name. gradio's are random numbers of 52 bits to the base of 36: 10 or 11, very rarely fewer."""
 Answers = Callable[..., Any]
 A = TypeVar("A", bound=Answers)
 
@@ -41,18 +43,22 @@ class Handlers:
         self.desk, self.examples = desk, examples
 
     @said
+    def receive(self, files: list[str] | None, request: gr.Request) -> None:
+        """Uploads, which then wait for the model. The drop zone is empty again afterwards."""
+        self.desk.visits.receive(_key(request), [Path(file) for file in files or []])
+
+    @said
     def take(
         self,
-        files: list[str] | None,
         strength: float,
         smallest: float,
         zoom: int,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # how gradio finds it
     ) -> list[Any]:
-        """Uploads. The drop zone is empty again afterwards."""
-        paths = [Path(file) for file in files or []]
-        return [None, *self._taken(paths, Controls(strength, smallest / 100, zoom), request, progress)]
+        """Read what was received."""
+        key, controls = _key(request), Controls(strength, smallest / 100, zoom)
+        return self._taken(key, controls, self.desk.take(key, controls, _report(progress)))
 
     @said
     def take_example(
@@ -64,8 +70,9 @@ class Handlers:
         chosen: gr.SelectData,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[Any]:
-        path = self.examples[int(chosen.index)]
-        return self._taken([path], Controls(strength, smallest / 100, zoom), request, progress)
+        key, controls = _key(request), Controls(strength, smallest / 100, zoom)
+        self.desk.take_example(key, self.examples[int(chosen.index)], controls, _report(progress))
+        return self._taken(key, controls, [])
 
     @said
     def reread(
@@ -80,31 +87,32 @@ class Handlers:
         """Another zoom: the model is asked anew."""
         controls, key = Controls(strength, smallest / 100, zoom), _key(request)
         if not self.desk.names(key):
-            return [gr.skip()] * 4
+            return [gr.skip()] * 5
         self.desk.reread(key, controls, _report(progress))
-        return self._view(key, index, controls)
+        return [*self._view(key, index, controls), _no_files()]
 
     @said
     def find(self, index: int, strength: float, smallest: float, zoom: int, request: gr.Request) -> list[Any]:
         """Other masks of the same edges: no model is asked."""
         key = _key(request)
         if not self.desk.names(key):
-            return [gr.skip()] * 4
-        return self._view(key, index, Controls(strength, smallest / 100, zoom))
+            return [gr.skip()] * 5
+        return [*self._view(key, index, Controls(strength, smallest / 100, zoom)), _no_files()]
 
     @said
     def pick(
         self, strength: float, smallest: float, zoom: int, request: gr.Request, chosen: gr.SelectData
     ) -> list[Any]:
-        """Another of the visitor's photos."""
+        """Another of the visitor's photos. Files are of all of them, and stay."""
         index = int(chosen.index)
-        return [index, *self._view(_key(request), index, Controls(strength, smallest / 100, zoom))]
+        return [index, *self._view(_key(request), index, Controls(strength, smallest / 100, zoom)), *_nothing_closer()]
 
     def opens(self, tab: str) -> Callable[[gr.Request], None]:
         """What remembers that this tab is open; a function, since gradio sees no types of a partial one."""
 
+        @said
         def opened(request: gr.Request) -> None:
-            self.desk.open_tab(_key(request), tab)
+            self.desk.visits.open_tab(_key(request), tab)
 
         return opened
 
@@ -121,11 +129,12 @@ class Handlers:
         """What the tabs show that take the model longer, if one of them is open."""
         key, controls = _key(request), Controls(strength, smallest / 100, zoom)
         if not self.desk.names(key):
-            return [gr.skip()] * 7
+            return _nothing_closer()
         compared = self.desk.compare(key, index, controls)
         choice = self.desk.explain(key, index, _report(progress))
         return [*_compared(compared), *self._chosen(key, index, choice)]
 
+    @said
     def look_at(self, index: int, timestep: float, request: gr.Request) -> list[Any]:
         """The slider moved: the picture of that step."""
         look = self.desk.look(_key(request), index, timestep)
@@ -140,18 +149,15 @@ class Handlers:
 
     def close(self, request: gr.Request) -> None:
         """The visitor is gone: so is what was kept."""
-        self.desk.visits.close(_key(request))
+        self.desk.visits.close(str(request.session_hash))
 
-    def _taken(self, paths: list[Path], controls: Controls, request: gr.Request, progress: gr.Progress) -> list[Any]:
-        key = _key(request)
-        said = problems_html(self.desk.take(key, paths, controls, _report(progress)))
+    def _taken(self, key: str, controls: Controls, sentences: list[str]) -> list[Any]:
+        said = problems_html(sentences)
         problems = gr.update(value=said, visible=bool(said))
         names = [(str(picture), name) for picture, name in self.desk.names(key)]
         gallery = gr.update(value=names, visible=len(names) > 1, selected_index=None)
-        no_files = gr.update(value=None, visible=False)
-        if not names:
-            return [problems, gallery, 0, None, None, "", "", no_files]
-        return [problems, gallery, 0, *self._view(key, 0, controls), no_files]
+        view = self._view(key, 0, controls) if names else [None, None, "", ""]
+        return [problems, gallery, 0, *view, _no_files(), *_nothing_closer()]
 
     def _view(self, key: str, index: int, controls: Controls) -> list[Any]:
         view = self.desk.view(key, index, controls)
@@ -174,8 +180,26 @@ def _compared(compared: Comparison | None) -> list[Any]:
     return [str(compared.before), str(compared.after), compared.line]
 
 
+def _nothing_closer() -> list[Any]:
+    """The slower tabs without the photo that was there before."""
+    return [None, None, "", "", gr.update(value=0, interactive=False), None, ""]
+
+
+def _no_files() -> dict[str, Any]:
+    """What was made to be taken home was of other photos, or other controls."""
+    return gr.update(value=None, visible=False)
+
+
 def _key(request: gr.Request) -> str:
-    return str(request.session_hash)
+    """The name of a session.
+
+    Raises:
+        DataError: none, or one that others may have too.
+    """
+    key = request.session_hash
+    if not isinstance(key, str) or len(key) < SHORTEST_KEY:
+        raise DataError("A request to this page needs the session name that the page makes up: load the page again.")
+    return key
 
 
 def _report(progress: gr.Progress) -> Callable[[float, str], None]:

@@ -19,15 +19,16 @@ from tracedge.web.reading import RGB, Controls, Steps
 class KeptPhoto:
     """Arrays lie in files of the folder, so that memory does not grow with the number of visitors.
 
-    name: the file's own, as the visitor called it. stem: what its downloads are called, no two of a visit alike. zoom: of the
-    edges that are kept. found_with, refined_with: the controls that objects and refined groups were made with; None: not made
-    yet. refined: how many refined groups there are.
+    name: the file's own, as the visitor called it. stem: what its downloads are called, no two of a visit alike. file: its name
+    in files of several photos, its own where no other has it. zoom: of the edges that are kept. found_with, refined_with: the
+    controls that objects and refined groups were made with; None: not made yet. refined: how many refined groups there are.
     pictures: kind -> file. steps: how the step is chosen, without its pictures, which are among `pictures`.
     """
 
     folder: Path
     name: str
     stem: str
+    file: str
     shape: tuple[int, int]
     zoom: int | None = None
     found_with: tuple[float, float] | None = None
@@ -38,16 +39,11 @@ class KeptPhoto:
     _edges: EdgeMap | None = None
 
     @classmethod
-    def keep(cls, folder: Path, name: str, stem: str, image: RGB) -> KeptPhoto:
+    def keep(cls, folder: Path, name: str, stem: str, file: str, image: RGB) -> KeptPhoto:
         """A new one in a folder that is made for it."""
         folder.mkdir(mode=0o700)
         np.save(folder / "image.npy", image)
-        return cls(folder, name, stem, (image.shape[0], image.shape[1]))
-
-    @property
-    def file(self) -> str:
-        """The photo's file name, as files of several photos name it: no two of a visit alike."""
-        return self.stem + Path(self.name).suffix
+        return cls(folder, name, stem, file, (image.shape[0], image.shape[1]))
 
     def image(self) -> RGB:
         image: RGB = np.load(self.folder / "image.npy", allow_pickle=False)

@@ -40,6 +40,16 @@ class Limits:
             )
 
     @property
+    def max_upload(self) -> int:
+        """Bytes of all files that one visitor brings at a time, and a little for what is around them."""
+        return self.max_photos * self.max_bytes + 2**20
+
+    @property
+    def max_unread(self) -> int:
+        """Bytes of all visitors' uploads that wait to be read: of two who bring all that they may, at least."""
+        return max(2 * self.max_upload, 256 * 2**20)
+
+    @property
     def max_bytes(self) -> int:
         """Of one uploaded file."""
         return self.max_megabytes * 2**20

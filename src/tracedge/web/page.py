@@ -180,7 +180,8 @@ def _main() -> _Main:
 
 def _wire(handlers: Handlers, side: _Side, main: _Main, index: gr.State) -> None:
     asked = [index, *side.controls]
-    taken = [main.problems, side.photos, index, *main.view, main.files]
+    taken = [main.problems, side.photos, index, *main.view, main.files, *main.closer]
+    turned = [*main.view, main.files]
     busy: dict[str, Any] = {"show_progress_on": [main.objects, main.edges], **PRIVATE}
 
     def then_closer(event: Any) -> None:
@@ -188,14 +189,15 @@ def _wire(handlers: Handlers, side: _Side, main: _Main, index: gr.State) -> None
         on: dict[str, Any] = {"show_progress_on": [main.before, main.after, main.attention], **MODEL, **PRIVATE}
         event.success(handlers.look_closer, asked, main.closer, **on)
 
-    # Photos come in.
-    then_closer(side.drop.upload(handlers.take, [side.drop, *side.controls], [side.drop, *taken], **busy, **MODEL))
+    # Photos come in. They are the visitor's at once, and wait for the model afterwards.
+    received = side.drop.upload(handlers.receive, side.drop, side.drop, queue=False, **busy)
+    then_closer(received.success(handlers.take, side.controls, taken, **busy, **MODEL))
     then_closer(side.examples.select(handlers.take_example, side.controls, taken, **busy, **MODEL))
-    then_closer(side.photos.select(handlers.pick, side.controls, [index, *main.view], **busy, **MASKS))
+    then_closer(side.photos.select(handlers.pick, side.controls, [index, *main.view, *main.closer], **busy, **MASKS))
     # A control is turned.
-    then_closer(side.zoom.input(handlers.reread, asked, main.view, **busy, **MODEL))
+    then_closer(side.zoom.input(handlers.reread, asked, turned, **busy, **MODEL))
     for slider in (side.strength, side.smallest):
-        then_closer(slider.release(handlers.find, asked, main.view, trigger_mode="always_last", **busy, **MASKS))
+        then_closer(slider.release(handlers.find, asked, turned, trigger_mode="always_last", **busy, **MASKS))
     # Something else is looked at.
     for name, tab in main.tabs.items():
         opened = tab.select(handlers.opens(name), show_progress="hidden", queue=False, **PRIVATE)

@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from pathlib import Path
 from tracedge.errors import MissingExtraError, SettingsError
 from tracedge.web.limits import Limits
 from tracedge.web.reading import Reader
+
+LOCAL = "127.0.0.1"
 
 
 def require_gradio() -> None:
@@ -27,7 +31,27 @@ def require_gradio() -> None:
     try:
         import gradio  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("the page needs gradio: pip install 'tracedge[app]'") from error
+        raise MissingExtraError(
+            "the page needs gradio: pip install -c constraints.txt -e '.[app]' in the clone of tracedge"
+        ) from error
+
+
+def require_port(host: str, port: int) -> None:
+    """To be asked before a model is loaded.
+
+    Raises:
+        SettingsError: the port is taken, or the address is not of this machine.
+    """
+    for address in dict.fromkeys((host, LOCAL)):  # gradio also wants the port of this machine itself
+        try:
+            family, kind, _, _, place = socket.getaddrinfo(address.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was in use a moment ago will do
+                tried.bind(place)
+        except OSError as error:
+            raise SettingsError(
+                f"the page cannot listen on {address}:{port} ({error.strerror}): choose another --port or --host"
+            ) from error
 
 
 def serve(
@@ -47,9 +71,14 @@ def serve(
 
     Raises:
         MissingExtraError: gradio is not installed. SettingsError: the port is taken, or not to be had.
+
+    Where a photo is still being read after some seconds, the process ends with it: the model cannot be interrupted.
     """
     require_gradio()
+    require_port(host, port)
+    _ask_itself_directly(host)
     with _private_folder() as folder:
+        import httpx
         from starlette.middleware import Middleware
 
         from tracedge.web.desk import Desk
@@ -62,7 +91,12 @@ def serve(
 
         handlers = Handlers(Desk(reader, folder, limits), write_examples(folder / EXAMPLES))
         page = build_page(handlers, limits).queue(max_size=limits.queue, default_concurrency_limit=4)
-        guard = Middleware(Guard, max_upload=limits.max_photos * limits.max_bytes + 2**20)
+        guard = Middleware(
+            Guard,
+            max_upload=limits.max_upload,
+            max_unread=limits.max_unread,
+            unread=handlers.desk.visits.unread_bytes,
+        )
         logging.getLogger("httpx").setLevel(logging.WARNING)
         try:
             page.launch(
@@ -85,16 +119,32 @@ def serve(
                 prevent_thread_lock=True,
             )
         except OSError as error:
-            raise SettingsError(f"the page cannot listen on {host}:{port} ({error}): choose another --port") from error
+            raise SettingsError(f"the page cannot listen on {host}:{port}: choose another --port") from error
+        except httpx.HTTPError as error:
+            raise SettingsError(
+                f"the page does not hear itself on {host}:{port} ({error}): is there a proxy before this machine's own address?"
+            ) from error
         announce(f"The page is at {page.local_url} (Ctrl-C ends it)")
         _wait(handlers.desk.visits.sweep)
+        handlers.desk.ending.set()
         page.close(verbose=False)
+        idle = handlers.desk.visits.wait(seconds=5)
+    if not idle:
+        sys.stdout.flush()
+        os._exit(0)  # the thread that reads would crash the interpreter as it ends
+
+
+def _ask_itself_directly(host: str) -> None:
+    """gradio asks its own address as it starts: not through a proxy."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [one for one in os.environ.get(name, "").split(",") if one]
+        os.environ[name] = ",".join(dict.fromkeys([*known, LOCAL, "localhost", host]))
 
 
 def _wait(every_minute: Callable[[], None]) -> None:
-    """Until Ctrl-C, or until the process is asked to end."""
+    """Until Ctrl-C, until the process is asked to end, or until its terminal is closed."""
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
         signal.signal(number, lambda *_: ended.set())
     while not ended.wait(60):
         every_minute()
@@ -109,4 +159,5 @@ def _private_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(3):  # a photo that is still being read may put a file where one just went
+            shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import threading
@@ -17,15 +18,25 @@ from tracedge.web.reading import RGB
 
 VISITS, EXAMPLES = "visits", "examples"
 """Folders beside those that uploads are put into."""
+RECEIVED = "received"
+UPLOAD_MINUTES, HALF_MINUTES = 5, 30
+"""After which an upload goes that lies where gradio put it, and one that never became whole."""
 
 
 @dataclass
 class Visit:
-    """One visitor's photos. tab: what is open before the visitor. used: when something was asked for last, in seconds."""
+    """One visitor's photos.
+
+    received: files that wait to be read. left_out: how many more came than may. tab: what is open before the visitor. used: when
+    something was asked for last, in seconds. ended: its folder goes as soon as nothing is done in it.
+    """
 
     folder: Path
     photos: list[KeptPhoto] = field(default_factory=list)
+    received: list[Path] = field(default_factory=list)
+    left_out: int = 0
     tab: str = ""
+    ended: bool = False
     used: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -34,12 +45,11 @@ class Visit:
         return sum(photo.shape[0] * photo.shape[1] for photo in self.photos)
 
     def add(self, name: str, image: RGB) -> KeptPhoto:
-        """Keep a photo. Two of one name get stems of their own."""
-        number = len(self.photos) + 1
-        stem, taken = Path(name).stem or "photo", {photo.stem for photo in self.photos}
-        if stem in taken:
-            stem = next(f"{stem}-{n}" for n in range(2, number + 2) if f"{stem}-{n}" not in taken)
-        self.photos.append(KeptPhoto.keep(self.folder / str(number), name, stem, image))
+        """Keep a photo. One whose stem, or whose very name, is taken gets another."""
+        number, suffix = len(self.photos) + 1, Path(name).suffix
+        stem = _other_than({photo.stem for photo in self.photos}, Path(name).stem or "photo")
+        file = _other_than({photo.file for photo in self.photos}, Path(name).stem or "photo", suffix)
+        self.photos.append(KeptPhoto.keep(self.folder / str(number), name, stem, file, image))
         return self.photos[-1]
 
     def fresh_folder(self, kind: str) -> Path:
@@ -51,10 +61,11 @@ class Visit:
         return path
 
     def clear(self) -> None:
-        """Forget the photos: their files go."""
+        """Forget the photos: their files go. What was received meanwhile stays."""
         self.photos = []
         for path in self.folder.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
+            if not path.name.startswith(RECEIVED):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 class Visits:
@@ -79,39 +90,101 @@ class Visits:
         """The visit of a key, a new one if there is none; for one caller at a time."""
         self.sweep()
         with self._lock:
-            visit = self._visits.get(key)
-            if visit is None:
-                visit = self._visits[key] = Visit(self.root / VISITS / secrets.token_hex(32), used=self._clock())
-                visit.folder.mkdir(mode=0o700)
-        with visit.lock:
-            visit.used = self._clock()
-            visit.folder.mkdir(mode=0o700, exist_ok=True)  # it may have ended while this caller waited
-            yield visit
-            visit.used = self._clock()
+            visit = self._of(key)
+        try:
+            with visit.lock:
+                visit.used = self._clock()
+                visit.folder.mkdir(mode=0o700, exist_ok=True)  # it may have ended while this caller waited
+                yield visit
+                visit.used = self._clock()
+        finally:
+            if visit.ended:
+                self._end([visit])
         self._make_room(key)
 
+    @contextmanager
+    def open_soon(self, key: str, seconds: float) -> Iterator[Visit | None]:
+        """The visit of a key; None if there is none, or if it is at work for longer than so many seconds."""
+        with self._lock:
+            visit = self._visits.get(key)
+        if visit is None or not visit.lock.acquire(timeout=seconds):
+            yield None
+            return
+        try:
+            yield visit
+        finally:
+            visit.lock.release()
+            if visit.ended:
+                self._end([visit])
+
+    def open_tab(self, key: str, tab: str) -> None:
+        """Remember what the visitor looks at. Waits for nothing."""
+        with self._lock:
+            self._of(key).tab = tab
+
+    def receive(self, key: str, uploads: Sequence[Path]) -> None:
+        """Keep uploads for the visit, to be read later, in place of what waited there. Waits for nothing.
+
+        gradio calls an upload by its bytes: another visitor's, or another name's, may be the same file, or share its folder.
+        So it is linked, and what gradio has goes by its age alone.
+        """
+        self.sweep()
+        with self._lock:
+            visit = self._of(key)
+            _remove(visit.received)
+            visit.received, visit.left_out = [], max(0, len(uploads) - self._limits.max_photos)
+            for path in uploads[: self._limits.max_photos]:
+                place = visit.folder / f"{RECEIVED}-{secrets.token_hex(16)}"
+                place.mkdir(mode=0o700, parents=True)
+                visit.received.append(place / path.name)
+                _link(path, place / path.name)
+
+    def received(self, key: str) -> tuple[list[Path], int]:
+        """What waits to be read, no longer kept by the visit; and how many more files came than may."""
+        with self._lock:
+            visit = self._of(key)
+            files, left_out = visit.received, visit.left_out
+            visit.received, visit.left_out = [], 0
+        return files, left_out
+
+    def unread_bytes(self) -> int:
+        """Of all uploads that wait to be read, or to be forgotten."""
+        places = [path for path in self.root.iterdir() if path.name not in (VISITS, EXAMPLES)]
+        places += self.root.glob(f"{VISITS}/*/{RECEIVED}-*")
+        sizes = {}
+        for path in places:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                for file in path.iterdir() if path.is_dir() else [path]:
+                    stat = file.stat()
+                    sizes[stat.st_ino] = stat.st_size  # a file and a link to it are one
+        return sum(sizes.values())
+
     def close(self, key: str) -> None:
-        """End a visit: its folder goes. Waits for what is being done in it."""
+        """End a visit: its folder goes, as soon as nothing is done in it. Waits for nothing."""
         with self._lock:
             visit = self._visits.pop(key, None)
         if visit is not None:
             self._end([visit])
 
-    def forget_upload(self, path: Path) -> None:
-        """Remove a file if it is an upload, that is, if it lies in a folder of its own beside the visits'."""
-        if path.parent.parent == self.root and path.parent.name not in (VISITS, EXAMPLES):
-            shutil.rmtree(path.parent, ignore_errors=True)
+    def wait(self, seconds: float) -> bool:
+        """Whether nothing is being done in any visit, or within so many seconds."""
+        until = time.monotonic() + seconds
+        while any(visit.lock.locked() for visit in list(self._visits.values())):
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
 
     def sweep(self) -> None:
-        """End visits that nobody has used for long, and remove uploads that nobody has asked to be read."""
+        """End visits that nobody has used for long, and remove uploads that are read, or that nobody asks to be read."""
         with self._lock:
             idle = [key for key, visit in self._visits.items() if self._age(visit) > 60 * self._limits.idle_minutes]
             gone = [self._visits.pop(key) for key in idle if not self._visits[key].lock.locked()]
         self._end(gone)
-        before = time.time() - 60 * self._limits.idle_minutes
         for path in self.root.iterdir():
             with suppress(FileNotFoundError):  # somebody else was faster
-                if path.name not in (VISITS, EXAMPLES) and path.stat().st_mtime < before:
+                minutes = UPLOAD_MINUTES if path.is_dir() else HALF_MINUTES
+                if path.name not in (VISITS, EXAMPLES) and path.stat().st_mtime < time.time() - 60 * minutes:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _make_room(self, key: str) -> None:
@@ -125,12 +198,43 @@ class Visits:
                     gone.append(self._visits.pop(other))
         self._end(gone)
 
+    def _of(self, key: str) -> Visit:
+        """The visit of a key, a new one if there is none. The caller has the lock."""
+        if key not in self._visits:
+            self._visits[key] = Visit(self.root / VISITS / secrets.token_hex(32), used=self._clock())
+            self._visits[key].folder.mkdir(mode=0o700)
+        return self._visits[key]
+
     def _age(self, visit: Visit) -> float:
         return self._clock() - visit.used
 
     @staticmethod
     def _end(visits: Sequence[Visit]) -> None:
+        """Remove their folders; where something is still being done, whoever does it comes here again."""
         for visit in visits:
-            with visit.lock:
+            visit.ended = True
+            if visit.lock.acquire(blocking=False):
                 visit.photos = []
                 shutil.rmtree(visit.folder, ignore_errors=True)
+                visit.lock.release()
+
+
+def _other_than(taken: set[str], stem: str, suffix: str = "") -> str:
+    """A name that is not taken: this one, or the first with a number that is free."""
+    tries = (f"{stem}-{n}{suffix}" for n in range(2, len(taken) + 3))
+    return next(name for name in (stem + suffix, *tries) if name not in taken)
+
+
+def _link(upload: Path, place: Path) -> None:
+    """One more name for a file. One that is gone already stays so: who reads it says that it is not there."""
+    with suppress(FileNotFoundError):
+        try:
+            os.link(upload, place)
+        except PermissionError:  # a file system that has no links
+            shutil.copyfile(upload, place)
+
+
+def _remove(received: Sequence[Path]) -> None:
+    """Received files go, each with the folder made for it."""
+    for path in received:
+        shutil.rmtree(path.parent, ignore_errors=True)

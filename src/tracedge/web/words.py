@@ -56,8 +56,9 @@ def table_html(objects: Instances) -> str:
 
 def compared_html(before: int, after: int) -> str:
     """What the two halves of the comparison are."""
+    groups = f"<b>{before}</b> group{'' if before == 1 else 's'}"
     return (
-        f"<p class='line'>Left: <b>{before}</b> groups of what looks alike (MaskCut), which know of no edge. "
+        f"<p class='line'>Left: {groups} of what looks alike, by MaskCut, which knows of no edge. "
         f"Right: the same, cut, grown and merged by the edges: <b>{after}</b>.</p>"
     )
 
