@@ -132,6 +132,20 @@ def test_somebody_elses_picture_is_neither_written_over_nor_removed(tmp_path):
         write_contact_sheet(run, tmp_path / "sheet.jpg", SMALL)
 
 
+@pytest.mark.parametrize("stem", ["sheet", "u[1]", "a*"])
+def test_only_pages_of_the_same_sheet_are_removed(tmp_path, stem):
+    run, few = a_run(tmp_path / "run", 5), SheetSettings(columns=2, rows=1, side=48)
+    others = [f"{stem}-edges.png", f"{stem}-2024.png", f"{stem}-1.png", "u1-001.png", "ab-001.png"]
+    for name in others:
+        write_contact_sheet(run, tmp_path / name, SMALL)
+    assert len(write_contact_sheet(run, tmp_path / f"{stem}.png", few)) == 3
+    write_contact_sheet(a_run(tmp_path / "run", 4), tmp_path / f"{stem}.png", few)  # a page less
+    pages = {f"{stem}-001.png", f"{stem}-002.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {*others, *pages}
+    write_contact_sheet(run, tmp_path / f"{stem}.png", SMALL)
+    assert {path.name for path in tmp_path.glob("*.png")} == {*others, f"{stem}.png"}
+
+
 def test_wrong_settings_and_an_empty_run_are_said(tmp_path):
     for wrong in ({"columns": 0}, {"rows": 51}, {"side": 20}, {"sort": "best"}):
         with pytest.raises(SettingsError):

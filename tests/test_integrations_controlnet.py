@@ -4,9 +4,11 @@ import ast
 import importlib.util
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from integration_modules import load
@@ -80,6 +82,18 @@ def test_scribbles_are_black_and_white_and_safe_has_three_levels(detector, photo
     assert 0 < (thin > 40).mean() < (soft > 40).mean()
 
 
+@pytest.mark.parametrize(
+    "sizes", [{"detect_resolution": 128}, {"image_resolution": 128}, {"detect_resolution": 64, "image_resolution": 192}]
+)
+def test_lines_and_levels_stay_what_they_are_at_any_size(detector, photo, sizes):
+    for black_and_white in ({"scribble": True}, {"kind": "binary"}):
+        assert set(np.unique(detector(photo, **black_and_white, **sizes))) == {0, 255}
+    assert set(np.unique(detector(photo, safe=True, **sizes))) <= {0, 128, 255}
+    line = np.asarray(detector(photo, kind="thin", **sizes))[..., 0] > 0
+    square = line[1:, 1:] & line[1:, :-1] & line[:-1, 1:] & line[:-1, :-1]
+    assert line.any() and square.sum() < 0.03 * line.sum()
+
+
 def test_what_makes_no_sense_is_said(detector, photo):
     with pytest.raises(SettingsError, match="leave filename and cache_dir out"):
         TracedgeDetector.from_pretrained("mini", filename="ControlNetHED.pth")
@@ -93,3 +107,13 @@ def test_it_moves_to_a_device_and_stays_where_it_is(detector):
     assert detector.to("cpu") is detector and detector.predictor is before
     with pytest.raises(SettingsError, match="load that one with device="):
         TracedgeDetector(before).to("cuda")
+
+
+def test_another_gpu_is_another_device(monkeypatch):
+    loaded = []
+    on_first = SimpleNamespace(device=torch.device("cuda:0"))
+    monkeypatch.setattr(EdgePredictor, "from_pretrained", lambda name, device: loaded.append((name, device)))
+    detector = TracedgeDetector(on_first, reload={"name": "mini", "device": "cuda:0"})
+    assert detector.to("cuda:0").predictor is detector.to("cuda").predictor is on_first and not loaded
+    detector.to("cuda:1")
+    assert loaded == [("mini", "cuda:1")] and detector.predictor is not on_first

@@ -87,6 +87,22 @@ def test_each_task_gets_a_prediction_in_the_projects_own_words(backend, tmp_path
         assert prediction["model_version"] == model.kept["model_version"] and 0 < prediction["score"] <= 1
 
 
+def test_a_photo_that_cannot_be_read_costs_its_own_prediction_alone(backend, tmp_path, caplog):
+    Image.fromarray(draw_scene(97, 64).image).save(tmp_path / "good.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
+    model = backend.TracedgeModel(label_config=CONFIG)
+    model.files = tmp_path
+    names = ("cut", "good", "gone")
+    tasks = [{"id": n, "data": {"picture": f"/data/local-files/?d={name}.png"}} for n, name in enumerate(names)]
+    cut, good, gone = model.predict(tasks)
+    assert good["result"] and good["score"] > 0
+    assert cut == gone == {"model_version": good["model_version"], "score": 0.0, "result": []}
+    assert [said.getMessage().split(":")[0] for said in caplog.records] == [
+        "task 0 has no prediction",
+        "task 2 has no prediction",
+    ]
+
+
 def test_a_project_without_brushes_is_said(backend):
     model = backend.TracedgeModel(label_config='<View><Image name="a" value="$b"/></View>')
     with pytest.raises(ValueError, match="BrushLabels"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -55,13 +56,13 @@ class TracedgeDetector:
         return cls(EdgePredictor.from_pretrained(**given), reload=given)
 
     def to(self, device: Any) -> TracedgeDetector:
-        """The detector on another device ("cpu", "cuda", ...); it is loaded anew where that is not the one it is on."""
-        if str(device).split(":")[0] == self.predictor.device.type:
+        """The detector on another device ("cpu", "cuda:1", ...; "cuda" is any of them); it is loaded anew where that is not the one it is on."""
+        wanted, own = torch.device(device), self.predictor.device
+        if wanted.type == own.type and wanted.index in (None, own.index or 0):
             return self
         if self._reload is None:
             raise SettingsError("this detector was made of a loaded predictor: load that one with device= instead.")
-        self._reload["device"] = str(device)
-        self.predictor = EdgePredictor.from_pretrained(**self._reload)
+        self.predictor = EdgePredictor.from_pretrained(**self._reload | {"device": str(device)})
         return self
 
     def __call__(
@@ -98,12 +99,13 @@ class TracedgeDetector:
         choose("output_type", output_type, {"pil": None, "np": None})
         image = load_image(input_image)
         seen = image if detect_resolution is None else _resized(image, _sides(image, detect_resolution))
-        edges = as_kind(self.predictor(seen).edges, "binary" if scribble else kind)
+        sides = (image.shape[1], image.shape[0]) if image_resolution is None else _sides(image, image_resolution)
+        # Brought to size while they are soft: lines and levels that are made before would be blurred.
+        edges = as_kind(_resized(self.predictor(seen).edges, sides), "binary" if scribble else kind)
         if safe:
             edges = np.minimum(np.floor(edges * 3), 2) / 2
         drawn = np.rint(255 * np.clip(edges, 0, 1)).astype(np.uint8)
-        sides = (image.shape[1], image.shape[0]) if image_resolution is None else _sides(image, image_resolution)
-        picture = Image.fromarray(_resized(drawn, sides)).convert("RGB")
+        picture = Image.fromarray(drawn).convert("RGB")
         return picture if output_type == "pil" else np.asarray(picture)
 
 
@@ -116,7 +118,8 @@ def _sides(image: NDArray[np.uint8], short: int) -> tuple[int, int]:
     return max(1, round(width * scale / MULTIPLE)) * MULTIPLE, max(1, round(height * scale / MULTIPLE)) * MULTIPLE
 
 
-def _resized(picture: NDArray[np.uint8], sides: tuple[int, int]) -> NDArray[np.uint8]:
+def _resized(picture: NDArray[Any], sides: tuple[int, int]) -> NDArray[Any]:
+    """A picture (H, W, 3) of uint8, or edges (H, W) of float32, with these width and height."""
     if (picture.shape[1], picture.shape[0]) == sides:
         return picture
     return np.asarray(Image.fromarray(picture).resize(sides, Image.Resampling.BILINEAR))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -100,22 +101,40 @@ def inspect(
 
 
 def _look(teacher: EdgeTeacher, image: np.ndarray, columns: int) -> _Seen:
-    """One photo's edges and instances, and its attention at `columns` timesteps, first to last, and at the chosen one."""
+    """One photo's edges and instances, and its attention at `columns` timesteps, first to last, and at the chosen one.
+
+    The edges are those of `teacher(image)`; the model sees each timestep once, and the chosen one once more.
+    """
     import numpy as np
 
+    from tracedge.emergence import EmergenceTracker
     from tracedge.segmentation import segment
+    from tracedge.teacher import EdgeTeacher
     from tracedge.visualize import attention_steps
     from tracedge.visualize.attention import attention_parts
 
-    found = teacher(image)
-    spread = np.linspace(0, len(found.timesteps) - 1, columns).round().astype(int)
-    assert found.timestep is not None  # the teacher always chooses
-    wanted = {found.timesteps[i] for i in spread} | {found.timestep}
-    parts, grid = {}, (1, 1)
-    for timestep, attention, grid_hw in teacher.curve_maps(image):
-        if timestep in wanted:
-            parts[timestep], grid = attention_parts(attention), grid_hw
-    steps = attention_steps(parts, found.timestep, grid, (image.shape[0], image.shape[1]))
+    # 1. The walk: the choice, and the colours of every step, since any may be chosen and maps are too large to be kept.
+    settings = teacher.settings
+    tracker, parts, grid = EmergenceTracker(settings.rule, settings.measure), {}, (1, 1)
+    for timestep, attention, grid in teacher.curve_maps(image):
+        tracker.update(timestep, attention[None], grid)
+        parts[timestep] = attention_parts(attention)
+    (point,), _, _ = tracker.finish()
+
+    # 2. The edges at the chosen step.
+    chosen = EdgeTeacher(teacher.backbone, settings=replace(settings, timestep=point.timestep))(image)
+    found = replace(
+        chosen,
+        margin=point.margin,
+        timesteps=point.timesteps,
+        divergences=point.divergences,
+        settings=teacher.provenance,
+    )
+
+    # 3. What of it is shown.
+    spread = np.linspace(0, len(point.timesteps) - 1, columns).round().astype(int)
+    shown = sorted({point.timesteps[i] for i in spread} | {point.timestep})
+    steps = attention_steps({each: parts[each] for each in shown}, point.timestep, grid, found.shape)
     return _Seen(image, found, segment(found), steps)
 
 

@@ -99,9 +99,8 @@ def write_contact_sheet(
         info.add_text("Software", MARK)
         with atomic_path(each) as temporary:
             page.save(temporary, format="PNG", pnginfo=info, compress_level=3)
-    for old in {path, *path.parent.glob(f"{path.stem}-*.png")} - set(paths):
-        if _is_sheet(old):
-            old.unlink()
+    for old in _outlived(path, paths):
+        old.unlink()
     return paths
 
 
@@ -223,7 +222,24 @@ def _wrapped(text: str, side: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 def _page_paths(path: Path, count: int) -> list[Path]:
     if path.suffix.lower() != ".png":
         raise SettingsError(f"a sheet is a PNG, got {path.name}: give a name that ends in .png.")
-    return [path] if count == 1 else [path.with_name(f"{path.stem}-{number:03d}.png") for number in range(1, count + 1)]
+    return [path] if count == 1 else [_page_path(path, number) for number in range(1, count + 1)]
+
+
+def _page_path(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number:03d}.png")
+
+
+def _outlived(path: Path, written: Sequence[Path]) -> list[Path]:
+    """What an earlier sheet of this name left: its single page, or its pages after those written, up to the first gap.
+
+    Last first, so that what is cut off can be finished. A sheet whose name only begins so is another's.
+    """
+    old = [path] if path not in written and _is_sheet(path) else []
+    number = 1 if path in written else len(written) + 1
+    while _is_sheet(page := _page_path(path, number)):
+        old.append(page)
+        number += 1
+    return old[::-1]
 
 
 def _refuse_others(path: Path) -> None:
