@@ -56,7 +56,7 @@ class TracedgeDetector:
         return cls(EdgePredictor.from_pretrained(**given), reload=given)
 
     def to(self, device: Any) -> TracedgeDetector:
-        """The detector on another device ("cpu", "cuda:1", ...; "cuda" is any of them); it is loaded anew where that is not the one it is on."""
+        """The detector on another device ("cpu", "cuda:1"; "cuda" is any of them), loaded anew unless it is there already."""
         wanted, own = torch.device(device), self.predictor.device
         if wanted.type == own.type and wanted.index in (None, own.index or 0):
             return self
