@@ -11,6 +11,7 @@ from tracedge.errors import DataError, SettingsError
 from tracedge.export.png import write_png8, write_png16
 from tracedge.images import load_image
 from tracedge.run_entries import RunEntry
+from tracedge.visualize import lettering
 from tracedge.visualize.contact_sheet import (
     GAP,
     HEAD,
@@ -21,6 +22,7 @@ from tracedge.visualize.contact_sheet import (
     in_order,
     write_contact_sheet,
 )
+from tracedge.visualize.lettering import text_font, written
 from tracedge.visualize.thumbnails import thumbnail
 
 SMALL = SheetSettings(columns=3, rows=2, side=48)
@@ -94,6 +96,19 @@ def test_a_long_name_keeps_its_ends():
     short = fitted_text("holiday/2024/at-the-sea/picture-000123.jpg", 120, font)
     assert short.startswith("hol") and short.endswith("23.jpg") and "..." in short and font.getlength(short) <= 120
     assert fitted_text("a.jpg", 120, font) == "a.jpg"
+
+
+def test_a_name_in_another_script_is_written_or_escaped_but_never_boxes():
+    pytest.importorskip("matplotlib")
+    font = text_font(11)
+    assert written("мир-ñ-Ω.jpg", font) == "мир-ñ-Ω.jpg"
+    assert written("日\n🙂.jpg", font) == r"\u65E5\u000A\U0001F642.jpg"
+
+
+def test_without_matplotlib_names_are_written_in_pillows_letters(monkeypatch):
+    monkeypatch.setattr(lettering, "find_spec", lambda name: None)
+    assert written("a-日.jpg", text_font(11)) == r"a-\u65E5.jpg"
+    next(contact_sheet([entry("日")], lambda one: plain(RED), SMALL))
 
 
 def test_a_failed_photo_and_a_lost_picture_are_said_in_its_place(tmp_path):

@@ -105,7 +105,19 @@ def test_the_figure_marks_the_chosen_step():
 
 
 def test_the_figure_says_what_made_it():
-    assert [text.get_text() for text in figure_of(20, 30).texts] == ["model mini · 96 px · rule argmax · seed 4"]
+    made = "model mini · 96 px · rule argmax · seed 4"
+    assert [text.get_text() for text in figure_of(20, 30, instances=False).texts] == [made]
+    (text,) = figure_of(20, 30).texts
+    assert text.get_text().startswith(f"{made}\nedges, instances: the teacher's")
+
+
+def test_instances_of_a_large_photo_are_drawn_at_the_size_they_are_shown_at():
+    masks = np.zeros((1, 1200, 1600), bool)
+    masks[0, 200:1000, 300:1300] = True
+    found = EdgeMap(np.zeros((1200, 1600), np.float32), 0.0, 0.3, (0.0, 100.0), (0.0, 0.1))
+    figure = inspect_figure(np.full((1200, 1600, 3), 90, np.uint8), found, [], Instances(masks))
+    (panel,) = [axes for axes in figure.axes if axes.get_title("left") == "instances: 1"]
+    assert max(panel.images[0].get_array().shape) <= 360
 
 
 @pytest.mark.parametrize("steps", [2, 5, 12])

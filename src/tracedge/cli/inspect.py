@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tracedge.visualize import AttentionStep
 
 FIGURE = ".inspect.png"
-DPI = 110
 
 
 class _Seen(NamedTuple):
@@ -140,6 +139,7 @@ def _look(teacher: EdgeTeacher, image: np.ndarray, columns: int) -> _Seen:
 
 def _write(seen: _Seen, paths: Mapping[str, Path]) -> dict[str, object]:
     from tracedge.visualize import inspect_figure
+    from tracedge.visualize.inspection import DPI
 
     figure = inspect_figure(seen.image, seen.edges, seen.steps, seen.instances)
     figure.savefig(paths[FIGURE], dpi=DPI, format="png")

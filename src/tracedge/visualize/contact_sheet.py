@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from tracedge.atomic import atomic_path
@@ -17,6 +17,7 @@ from tracedge.errors import DataError, ImageError, SettingsError
 from tracedge.images import MAX_PIXELS
 from tracedge.run_entries import RunEntry, read_entries
 from tracedge.settings import check_types, choose
+from tracedge.visualize.lettering import Font, text_font, written
 from tracedge.visualize.thumbnails import thumbnail
 
 Figure = Callable[[RunEntry], float | None]
@@ -33,7 +34,7 @@ SORTS: dict[str, Figure | None] = {
 
 MARK = "tracedge sheet"  # in the file: what does not have it is somebody else's
 PAPER, INK, PALE, ALARM = (255, 255, 255), (30, 30, 30), (110, 110, 110), (175, 70, 0)
-GAP, LINE, HEAD = 8, 15, 26  # px
+GAP, LINE, HEAD, TEXT = 8, 15, 26, 11  # px
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,8 @@ def _page(
     page = Image.new(
         "RGB", (max(columns * cell_width + GAP, 3 * settings.side), HEAD + rows * cell_height + GAP), PAPER
     )
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(12)
-    pen.text((GAP, GAP), fitted_text(said, page.width - 2 * GAP, font), PALE, font)
+    pen, font = ImageDraw.Draw(page), text_font(TEXT)
+    pen.text((GAP, GAP), fitted_text(written(said, font), page.width - 2 * GAP, font), PALE, font)
     for place, (entry, picture) in enumerate(zip(entries, pictures, strict=True)):
         left = GAP + place % columns * cell_width
         top = HEAD + place // columns * cell_height
@@ -186,13 +187,13 @@ def _page(
         else:
             page.paste(picture, (left, top + settings.side - picture.height))  # on the line of its name
         below = top + settings.side + 3
-        pen.text((left, below), fitted_text(entry.file, settings.side, font), INK, font)
+        pen.text((left, below), fitted_text(written(entry.file, font), settings.side, font), INK, font)
         colour = PALE if entry.error is None else ALARM
         pen.text((left, below + LINE), fitted_text(caption(entry), settings.side, font), colour, font)
     return page
 
 
-def fitted_text(text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def fitted_text(text: str, width: float, font: Font) -> str:
     """The text, its middle left out where it is wider than so many pixels: the end of a name tells it from others."""
     if font.getlength(text) <= width:
         return text
@@ -206,10 +207,10 @@ def _elided(text: str, kept: int) -> str:
     return f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
 
 
-def _wrapped(text: str, side: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _wrapped(text: str, side: int, font: Font) -> str:
     """The text in lines that fit a picture's place, as many as have room in it."""
     width, lines = side - 2 * GAP, [""]
-    for word in text.split():
+    for word in (written(each, font) for each in text.split()):
         if font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] = f"{lines[-1]} {word}".strip()
         else:

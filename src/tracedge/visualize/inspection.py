@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from tracedge.instances import Instances
+from tracedge.instances import Instances, resized_masks
 from tracedge.maps import EdgeMap
 from tracedge.visualize.attention import AttentionStep
 from tracedge.visualize.figures import new_figure
@@ -25,8 +26,11 @@ RGB = NDArray[np.uint8]
 # In inches.
 WIDEST, TALLEST, NARROWEST = 3.0, 3.2, 1.25  # a panel
 CURVE = (3.6, 2.1)  # the least width and height of the curve with its labels
-GAP, TITLE, MARGIN, FOOT = 0.12, 0.26, 0.15, 0.3
+GAP, TITLE, MARGIN, FOOT = 0.12, 0.26, 0.15, 0.42
 LABELS = (0.75, 0.5)  # of the curve: room for those at its left and below it
+
+DPI = 110  # at which the figure is meant to be saved
+WHOSE = "edges, instances: the teacher's; `segment` takes a student"
 
 MARK = "#d55e00"  # vermilion, told from grey by every kind of eyes
 INK, PALE = "0.15", "0.45"
@@ -57,7 +61,7 @@ def inspect_figure(
     _show(figure, next(panels), image, "photo")
     _show(figure, next(panels), 1 - found.edges, "instance edges", cmap="gray", vmin=0, vmax=1)
     if instances is not None:
-        _show(figure, next(panels), instances_overlay(image, instances), f"instances: {len(instances)}")
+        _show(figure, next(panels), _at_size(image, instances, plan.panel), f"instances: {len(instances)}")
 
     # 2. Why this step.
     _draw_curve(figure.add_axes(plan.inches(*plan.curve())), found)
@@ -70,9 +74,8 @@ def inspect_figure(
         _show(figure, next(panels), step.colours, title, colour=MARK if chosen else None)
 
     # 4. What it depends on.
-    figure.text(
-        MARGIN / plan.width, 0.4 * FOOT / plan.height, provenance_line(found.settings), color=PALE, fontsize=7.5
-    )
+    said = provenance_line(found.settings) + (f"\n{WHOSE}" if instances is not None else "")
+    figure.text(MARGIN / plan.width, 0.2 * FOOT / plan.height, said, color=PALE, fontsize=7.5)
     return figure
 
 
@@ -146,6 +149,17 @@ class _Plan:
     def _top(self, row: int) -> float:
         under_first = 0 if self.beside or row == 0 else CURVE[1] + GAP
         return MARGIN + row * (TITLE + self.panel[1] + GAP) + under_first
+
+
+def _at_size(image: RGB, instances: Instances, panel: tuple[float, float]) -> RGB:
+    """`instances_overlay` in the pixels of a panel of so many inches: made smaller after, its numbers could not be read."""
+    height, width = instances.shape
+    scale = min(1.0, panel[0] * DPI / width, panel[1] * DPI / height)
+    tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    photo = np.array(Image.fromarray(image).resize((wide, tall), Image.Resampling.LANCZOS))
+    return instances_overlay(
+        photo, Instances(resized_masks(instances.masks, (tall, wide)), instances.scores, blanks=True)
+    )
 
 
 def _show(
