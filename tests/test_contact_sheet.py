@@ -91,6 +91,14 @@ def test_captions_say_how_many_and_how_sure():
     assert caption(entry("a", error="no")) == "failed"
 
 
+def test_a_row_is_as_tall_as_its_tallest_picture():
+    sizes = {"a": (48, 20), "b": (48, 24), "c": (48, 10), "d": (20, 48)}
+    page = next(contact_sheet([entry(name) for name in sizes], lambda one: plain(RED, sizes[one.file[0]]), SMALL))
+    assert page.height == HEAD + 24 + 48 + 2 * 46 + GAP
+    assert page.getpixel((GAP, HEAD + 4)) == page.getpixel((GAP, HEAD + 23)) == RED  # at the row's foot
+    assert page.getpixel((GAP, HEAD + 24 + 46)) == RED
+
+
 def test_a_long_name_keeps_its_ends():
     font = ImageFont.load_default(12)
     short = fitted_text("holiday/2024/at-the-sea/picture-000123.jpg", 120, font)

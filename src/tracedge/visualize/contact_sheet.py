@@ -170,23 +170,24 @@ def _attempted(show: Callable[[RunEntry], Image.Image], entry: RunEntry) -> Imag
 def _page(
     entries: Sequence[RunEntry], pictures: Iterator[Image.Image | str], settings: SheetSettings, said: str
 ) -> Image.Image:
-    cell_width, cell_height = settings.side + GAP, settings.side + 2 * LINE + 2 * GAP
+    cell_width, shown = settings.side + GAP, list(pictures)
     columns = min(settings.columns, len(entries))
-    rows = math.ceil(len(entries) / columns)
-    page = Image.new(
-        "RGB", (max(columns * cell_width + GAP, 3 * settings.side), HEAD + rows * cell_height + GAP), PAPER
-    )
+    # A row is as tall as its tallest picture; a sentence has a whole square.
+    sides = [settings.side if isinstance(one, str) else one.height for one in shown]
+    tall = [max(sides[first : first + columns]) for first in range(0, len(sides), columns)]
+    tops = [HEAD + sum(tall[:row]) + row * (2 * LINE + 2 * GAP) for row in range(len(tall) + 1)]
+    page = Image.new("RGB", (max(columns * cell_width + GAP, 3 * settings.side), tops[-1] + GAP), PAPER)
     pen, font = ImageDraw.Draw(page), text_font(TEXT)
     pen.text((GAP, GAP), fitted_text(written(said, font), page.width - 2 * GAP, font), PALE, font)
-    for place, (entry, picture) in enumerate(zip(entries, pictures, strict=True)):
+    for place, (entry, picture) in enumerate(zip(entries, shown, strict=True)):
         left = GAP + place % columns * cell_width
-        top = HEAD + place // columns * cell_height
+        top, line = tops[place // columns], tops[place // columns] + tall[place // columns]
         if isinstance(picture, str):
             pen.rectangle((left, top, left + settings.side - 1, top + settings.side - 1), (244, 244, 244))
             pen.multiline_text((left + GAP, top + GAP), _wrapped(picture, settings.side, font), ALARM, font)
         else:
-            page.paste(picture, (left, top + settings.side - picture.height))  # on the line of its name
-        below = top + settings.side + 3
+            page.paste(picture, (left, line - picture.height))  # on the line of its name
+        below = line + 3
         pen.text((left, below), fitted_text(written(entry.file, font), settings.side, font), INK, font)
         colour = PALE if entry.error is None else ALARM
         pen.text((left, below + LINE), fitted_text(caption(entry), settings.side, font), colour, font)
