@@ -113,3 +113,15 @@ def test_interrupts_are_not_taken_for_failures():
     for error in (KeyboardInterrupt, SystemExit):
         with pytest.raises(error):
             attempt(lambda error=error: (_ for _ in ()).throw(error()))
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupt_is_no_failure_of_an_image_though_tidying_up_fails_after_it(interrupt):
+    def step():
+        try:
+            raise interrupt
+        finally:
+            raise RuntimeError("trying to pop from empty mode stack")
+
+    with pytest.raises(type(interrupt)):
+        attempt(step)

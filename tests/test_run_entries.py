@@ -63,3 +63,9 @@ def test_no_run_and_no_entry_are_said(tmp_path):
     (tmp_path / "manifest.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match="is not an entry of a run"):
         read_entries(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["../.overlay.png", "/../../etc/.png", "png"])
+def test_outputs_that_lead_out_of_the_folder_are_refused(tmp_path, suffix):
+    with pytest.raises(DataError, match="is not an entry of a run"):
+        written(tmp_path, {"suffixes": [suffix]})

@@ -1,6 +1,7 @@
 """What many images are read from, and what their outputs are called; whatever the archives hold, nothing leaves its folder."""
 
 import io
+import itertools
 import json
 import pickle
 import tarfile
@@ -233,7 +234,18 @@ def test_columns_can_be_named(tmp_path):
         find_parts([shard(tmp_path / "c.tar", {})], columns=Columns("photo"))
 
 
-@pytest.mark.parametrize("path", ["/etc/a.png", "../a.png", "x/../../a.png", "file:///etc/a.png", "out/a.png"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/a.png",
+        "../a.png",
+        "x/../../a.png",
+        "file:///etc/a.png",
+        "out/a.png",
+        "local:///etc/a.png",
+        "https://a::file:///etc/a.png",
+    ],
+)
 def test_paths_of_a_table_stay_in_its_folder(tmp_path, path):
     photo(tmp_path / "a.png", 9)
     (tmp_path / "in").mkdir()
@@ -316,3 +328,15 @@ def test_a_member_has_the_content_hash_of_its_file(tmp_path):
     (member,) = find_parts([shard(tmp_path / "a.tar", {"x.png": png(3)})])[0].tasks()
     assert member.content_hash() == file.content_hash()
     assert json.dumps(str(member.source)) == json.dumps(f"{tmp_path / 'a.tar'}/x.png")
+
+
+def test_an_archive_whose_headers_lead_backwards_comes_to_an_end(tmp_path):
+    first, back = tarfile.TarInfo("a.png"), tarfile.TarInfo("x.png")
+    first.size = len(png(3))
+    back.pax_headers = {"size": "-1536"}  # applied after the header itself was judged
+    content = first.tobuf() + png(3) + bytes(-first.size % 512) + back.tobuf(tarfile.PAX_FORMAT) + bytes(1024)
+    (tmp_path / "a.tar").write_bytes(content)
+    tasks = list(itertools.islice(find_parts([tmp_path / "a.tar"])[0].tasks(), 10))
+    assert [str(task.relative) for task in tasks] == ["a/a", "a"]
+    with pytest.raises(DataError, match="claims -1536 bytes"):
+        load_image(tasks[1].source)

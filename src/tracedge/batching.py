@@ -53,8 +53,17 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any | Failure:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
+        if (interrupt := _interrupt_behind(error)) is not None:
+            raise interrupt from error
         sentence = " ".join(str(error).split())[:1000]
         return Failure(f"{type(error).__name__}: {sentence}", _is_out_of_memory(error), _is_lasting(error))
+
+
+def _interrupt_behind(error: BaseException | None) -> BaseException | None:
+    """The interrupt that an error hides: one that comes within the library's own tidying up can make that fail in its turn."""
+    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        error = error.__context__ or error.__cause__
+    return error
 
 
 def predict_in_parts(

@@ -120,6 +120,13 @@ def output_name(job: Task, suffix: str) -> str:
     return f"{folder}{slash}{job.relative}{ending}"
 
 
+def is_suffix(output: str) -> bool:
+    """Whether it says what the name of an output ends in: ".png", or "labels/.txt" in a folder of its own."""
+    *folders, suffix = output.split("/")
+    plain = not {"", ".", ".."} & set(folders) and not any(character in output for character in "\\\0")
+    return plain and suffix.startswith(".") and len(suffix) > 1
+
+
 def refuse_collisions(jobs: Iterable[Task], suffixes: Sequence[str]) -> None:
     """Raise `RunError` if two jobs would write one name, also where a file system ignores case or Unicode form."""
     owners: dict[str, Task] = {}

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from tracedge.errors import RunError
-from tracedge.jobs import folded
+from tracedge.jobs import folded, is_suffix
 from tracedge.jsonlines import append, decode, read_and_mend
 
 MANIFEST = "manifest.jsonl"
@@ -94,4 +94,5 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     texts = [entry[key] for key in ("file", "output", "settings_hash", "status")]
     suffixes = entry.get("suffixes", [])
     whole = isinstance(suffixes, list) and all(isinstance(each, str) for each in (*texts, *suffixes))
-    return entry if whole else None
+    known = whole and entry["status"] in ("ok", "failed") and all(map(is_suffix, suffixes))
+    return entry if known else None

@@ -25,7 +25,7 @@ from tracedge.atomic import atomic_path, remove_leftovers
 from tracedge.earlier import Entry, refuse_other_settings
 from tracedge.errors import RunError, SettingsError
 from tracedge.interrupts import sigterm_raises
-from tracedge.jobs import Job, Task, find_images, folded, refuse_collisions
+from tracedge.jobs import Job, Task, find_images, folded, is_suffix, refuse_collisions
 from tracedge.locking import exclusive
 from tracedge.manifest import MANIFEST, Manifest
 from tracedge.maps import settings_hash
@@ -97,7 +97,7 @@ class FolderRun:
         retry_failed: bool = False,
         gathered: Sequence[str] = (),
     ) -> None:
-        if isinstance(outputs, str) or not outputs or not all(_is_suffix(suffix) for suffix in outputs):
+        if isinstance(outputs, str) or not outputs or not all(is_suffix(suffix) for suffix in outputs):
             raise SettingsError(f"outputs must be suffixes such as ('.edges.png',), got {outputs!r}.")
         self.output = Path(output)
         self.settings = dict(settings)
@@ -240,7 +240,7 @@ class FolderRun:
         if earlier is None or earlier["status"] != "ok" or earlier["settings_hash"] == self.settings_hash:
             return
         for suffix in earlier.get("suffixes", ()):
-            if _is_suffix(suffix) and suffix not in keep:
+            if is_suffix(suffix) and suffix not in keep:
                 self.output_path(job, suffix).unlink(missing_ok=True)
 
     def _refuse_overwriting(self, jobs: Sequence[Task]) -> None:
@@ -278,9 +278,3 @@ class _Tally:
 
     def summary(self, seconds: float) -> RunSummary:
         return RunSummary(self.done, self.skipped, tuple(self.failed), seconds, tuple(self.failed_before))
-
-
-def _is_suffix(output: str) -> bool:
-    *folders, suffix = output.split("/")
-    plain = not {"", ".", ".."} & set(folders) and not any(character in output for character in "\\\0")
-    return plain and suffix.startswith(".") and len(suffix) > 1

@@ -98,6 +98,8 @@ class RayEngine:
         if self._work is None:
             raise RunError("this engine has no work: open it first.")
         shares = [{"share": _Share(part, entries)} for part, entries in _shared_out(parts, known)]
+        if not shares:  # tables without rows
+            return
         data = _ray_data()
         # One share is one block, and so what is done again if a worker dies.
         rows = data.from_items(shares, override_num_blocks=len(shares)).map_batches(
@@ -150,7 +152,7 @@ class _Worker:
                     share.part.tasks(), self._folder, share.known, self._opened, self._batch_size
                 ):
                     yield {"outcome": [replace(outcome, task=_named(outcome.task))]}
-        except TracedgeError as error:  # the run must not go on; Ray would wrap it
+        except (TracedgeError, OSError) as error:  # the run must not go on; Ray would wrap it
             yield {"outcome": [error]}
 
 
@@ -197,7 +199,7 @@ def _pool(cluster: Cluster, resources: Mapping[str, float]) -> tuple[int, dict[s
     """How many workers, and what each of them takes."""
     gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
     share = cluster.gpus_per_worker if cluster.gpus_per_worker is not None else min(1.0, gpus)
-    fit = int(gpus // share) if share else int(cpus // cluster.threads)
+    fit = int(gpus / share + 1e-9) if share else int(cpus // cluster.threads)
     if fit < (cluster.workers or 1):
         raise SettingsError(
             f"the cluster has {cpus:g} cores and {gpus:g} GPUs, too few for {cluster.workers or 1} workers with "
@@ -217,13 +219,18 @@ def _joined(cluster: Cluster) -> Iterator[None]:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             for name, value in _own_cluster().items():
                 os.environ.setdefault(name, value)
-            needed = max(os.cpu_count() or 1, (cluster.workers or 1) * cluster.threads)
+            needed = max(_cores(), (cluster.workers or 1) * cluster.threads)
             quiet |= {"num_cpus": needed, "object_store_memory": OBJECT_STORE}
             quiet |= {"include_dashboard": False, "_temp_dir": folder}
         stack.callback(ray.shutdown)
         with _handlers_kept(), _its_own_warnings():
             ray.init(address=cluster.address or "local", **quiet)
         yield
+
+
+def _cores() -> int:
+    """Those that this process may use: on a queue's machine they are fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _own_cluster() -> dict[str, str]:

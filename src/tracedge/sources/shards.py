@@ -70,8 +70,12 @@ def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage
     mode: Literal["r:", "r:gz"] = "r:" if archive.lower().endswith(".tar") else "r:gz"
     # Not tarfile's streams ("r|"): those walk to the end of what a header claims, be it terabytes.
     with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as tar:
+        before = -1
         while (header := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # tarfile would remember them all
+            if header.size < 0 or header.offset <= before:  # by an extended header: it would go round for ever
+                raise DataError(f"the header at byte {header.offset} claims {header.size} bytes")
+            before = header.offset
             if not header.isreg() or not _is_wanted(header.name):
                 continue
             name = f"{archive}/{header.name}"

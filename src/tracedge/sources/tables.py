@@ -138,13 +138,36 @@ def _image_of(cell: Any, file: str, number: int) -> tuple[EncodedImage, str]:
     return unreadable(name, DataError(f"{name} holds no image.")), path
 
 
+_STORES = frozenset(
+    (
+        "http",
+        "https",
+        "s3",
+        "s3a",
+        "gs",
+        "gcs",
+        "az",
+        "abfs",
+        "abfss",
+        "hf",
+        "oss",
+        "hdfs",
+        "webhdfs",
+        "ftp",
+        "sftp",
+        "memory",
+    )
+)
+"""What a row may name. Others reach files of this machine: file, local, dir, zip, and what is chained by "::"."""
+
+
 def _place_of(path: str, file: str) -> str:
     """Where a path of a row leads.
 
     Raises:
         DataError: out of the folder of the file.
     """
-    if is_url(path) and not path.startswith("file:"):
+    if is_url(path) and path.split("://")[0].lower() in _STORES and "::" not in path:
         return path
     parts = PurePosixPath(path).parts
     if is_url(path) or not parts or PurePosixPath(path).is_absolute() or Path(path).is_absolute() or ".." in parts:
