@@ -182,13 +182,8 @@ DRIVER = textwrap.dedent("""
 """)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
-)
-def test_a_driver_that_is_ended_leaves_a_folder_that_another_engine_finishes(tmp_path, number, code):
-    pytest.importorskip("ray")
-    photos, output, log = grey(tmp_path / "photos", 60), tmp_path / "out", tmp_path / "log"
+def ended_driver(photos: Path, output: Path, log: Path, number: int) -> int:
+    """Start the command, send it a signal when it has finished some images; how it ended."""
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(photos), str(output), str(log)],
@@ -202,7 +197,23 @@ def test_a_driver_that_is_ended_leaves_a_folder_that_another_engine_finishes(tmp
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    assert process.wait(timeout=60) == code
+    return process.wait(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_driver_that_is_ended_leaves_a_folder_that_another_engine_finishes(tmp_path, number, code):
+    pytest.importorskip("ray")
+    photos = grey(tmp_path / "photos", 60)
+    for turn in range(3):  # Python drops an interrupt that falls into a callback of Ray's: a person asks again
+        output, log = tmp_path / f"out{turn}", tmp_path / f"log{turn}"
+        ended = ended_driver(photos, output, log, number)
+        if ended != 0:
+            break
+    assert ended == code
+    deadline = time.monotonic() + 60
     workers = {int(line.split()[0]) for line in log.read_text().splitlines()}
     while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in workers):
         time.sleep(0.2)
