@@ -1,5 +1,6 @@
 """A run killed at any moment, and started again, ends as one that was left in peace."""
 
+import contextlib
 import json
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fake_runs import lines, photo
+from tracedge.interrupts import signals_raise
 
 SLOW_RUN = textwrap.dedent("""
     import signal, sys, time
@@ -114,3 +116,12 @@ def test_a_run_that_is_asked_to_stop_leaves_no_temporary_file(tmp_path, number, 
     assert process.wait(timeout=60) == 0
     process.stdout.close()
     assert_finished(tmp_path, 60)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_an_interrupt_that_a_library_swallows_is_raised_again(number, raised):
+    with pytest.raises(raised), signals_raise() as check:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

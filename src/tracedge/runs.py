@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from tracedge.atomic import atomic_path, remove_leftovers
 from tracedge.earlier import Entry, refuse_other_settings
 from tracedge.errors import RunError, SettingsError
-from tracedge.interrupts import sigterm_raises
+from tracedge.interrupts import signals_raise
 from tracedge.jobs import Job, Task, find_images, folded, is_suffix, refuse_collisions
 from tracedge.locking import exclusive
 from tracedge.manifest import MANIFEST, Manifest
@@ -212,12 +212,13 @@ class FolderRun:
         """Write down what became of each image, one after the other."""
         tally = _Tally(on_progress)
         start = time.monotonic()
-        with sigterm_raises():
+        with signals_raise() as check:
             for outcome in outcomes:
                 if outcome.line is not None:
                     self._remove_earlier(outcome.task, keep=self.outputs if outcome.status == "ok" else ())
                     self._append(outcome.line)
                 tally.count(outcome)
+                check()
         return tally.summary(time.monotonic() - start)
 
     def _append(self, line: bytes) -> None:
