@@ -1,5 +1,6 @@
 """A small work for engines: the mean of grey photos. It can kill its own process, once, as a machine that breaks would."""
 
+import errno
 import os
 import signal
 import time
@@ -20,18 +21,25 @@ SUFFIX = ".mean.txt"
 class MeansWork:
     """log: each image that was predicted is a line of it, "pid value". fatal: values whose first prediction kills the process.
 
-    full: values that find no memory in a batch. seconds: of each image. says: part of the provenance; "pid": each process says
-    something else. broken: the model cannot be loaded.
+    deadly: values of which each does. full: values that find no memory in a batch. no_room: those whose outputs find no room on
+    the disk. seconds: of each image. writes: the last word of an output. says: part of the provenance; "pid": each process says
+    something else. broken: the model cannot be loaded. stillborn: loading it kills the process.
     """
 
     log: Path
     fatal: tuple[int, ...] = ()
+    deadly: tuple[int, ...] = ()
     full: tuple[int, ...] = ()
+    no_room: tuple[int, ...] = ()
     seconds: float = 0.0
+    writes: str = "whole"
     says: str = "means"
     broken: bool = False
+    stillborn: bool = False
 
     def open(self) -> Steps:
+        if self.stillborn:
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.broken:
             raise SettingsError("there is no such model.")
         said = f"{os.getpid()}" if self.says == "pid" else self.says
@@ -46,11 +54,15 @@ class MeansWork:
             if value in self.fatal and not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if value in self.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self.seconds)
             with self.log.open("a") as stream:
                 stream.write(f"{os.getpid()} {value}\n")
         return values
 
     def _write(self, value: int, paths: Mapping[str, Path]) -> dict[str, object]:
-        paths[SUFFIX].write_text(f"{value} whole")
+        if value in self.no_room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(paths[SUFFIX]))
+        paths[SUFFIX].write_text(f"{value} {self.writes}")
         return {"mean": value}

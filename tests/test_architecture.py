@@ -26,6 +26,7 @@ PATH = [
         "interrupts",
         "jobs",
         "locking",
+        "claims",
         "manifest",
         "batching",
         "sources",

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from fake_runs import lines, photo
@@ -18,7 +20,9 @@ from test_sources import png, shard, table
 from tracedge.cli import app
 from tracedge.errors import MissingExtraError, RunError, SettingsError
 from tracedge.runs import FolderRun, RunSummary
-from tracedge.scale import Cluster, RayEngine, _pool, _shared_out
+from tracedge.scale import Cluster, RayEngine
+from tracedge.scale.cluster import joined, pool
+from tracedge.scale.shares import shared_out
 from tracedge.sources import LocalFiles, find_parts
 from tracedge.sources.shards import Shard
 from tracedge.work import Engine, Local
@@ -53,12 +57,10 @@ def grey(folder: Path, count: int) -> Path:
 def cluster():
     """Two processors, for all tests of this file."""
     ray = pytest.importorskip("ray")
-    from tracedge.scale import _joined
-
     with pytest.MonkeyPatch.context() as patch:
         here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         patch.setenv("PYTHONPATH", here)  # of the workers
-        with _joined(Cluster(workers=2)):
+        with joined(Cluster(workers=2)):
             yield ray
 
 
@@ -101,6 +103,41 @@ def test_the_images_of_a_worker_that_dies_are_done_again_and_told_once(cluster, 
 
 
 @pytest.mark.slow
+def test_images_that_kill_each_worker_fail_and_all_others_are_done(cluster, tmp_path):
+    photos, log = grey(tmp_path / "photos", 12), tmp_path / "log"
+    members = shard(tmp_path / "a.tar", {f"{n}.png": png(n + 50) for n in range(6)})
+    work = MeansWork(log, deadly=(3, 4, 52))
+    summary = run(work, [photos, members], tmp_path / "out", two_workers(), files_at_once=6)
+    assert (summary.done, summary.exit_code) == (15, 1)
+    assert sorted(Path(name).name for name, _ in summary.failed) == ["003.png", "004.png", "2.png"]
+    assert all(error.startswith("WorkerDied: ") for _, error in summary.failed)
+    assert sorted(line["output"] for line in lines(tmp_path / "out") if line["status"] == "failed") == [
+        "003",
+        "004",
+        "a/2",
+    ]
+    mended = run(MeansWork(log), [photos, members], tmp_path / "out", two_workers())  # with more memory, say
+    assert (mended.done, mended.skipped, mended.exit_code) == (3, 15, 0)
+
+
+@pytest.mark.slow
+def test_workers_that_die_as_they_load_the_model_end_the_run(cluster, tmp_path):
+    with pytest.raises(RunError, match="3 workers died as they loaded the model"):
+        run(
+            MeansWork(tmp_path / "log", stillborn=True), [grey(tmp_path / "photos", 2)], tmp_path / "out", two_workers()
+        )
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_and_what_was_done_before_is_told(cluster, tmp_path):
+    photos = grey(tmp_path / "photos", 6)
+    with pytest.raises(OSError, match="No space left"):
+        run(MeansWork(tmp_path / "log", no_room=(4,)), [photos], tmp_path / "out", two_workers(), files_at_once=6)
+    assert [line["output"] for line in lines(tmp_path / "out")] == ["000", "001", "002", "003"]
+    assert not list((tmp_path / "out").glob(".tracedge-*[!k]"))
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_other_engine(cluster, tmp_path):
     photos, log = grey(tmp_path / "photos", 12), tmp_path / "log"
     first = [photos / f"{n:03}.png" for n in range(5)]
@@ -138,13 +175,23 @@ def test_what_a_worker_refuses_is_said_as_in_one_process(cluster, tmp_path):
     photos, log = grey(tmp_path / "photos", 2), tmp_path / "log"
     with pytest.raises(SettingsError, match=r"^there is no such model"):
         run(MeansWork(log, broken=True), [photos], tmp_path / "out", two_workers())
+    many = grey(tmp_path / "many", 60)  # so many that the second worker is there before the first has done them
     with pytest.raises(RunError, match="workers differ"):
-        run(MeansWork(log, says="pid"), [photos], tmp_path / "differ", two_workers(), files_at_once=1)
+        run(MeansWork(log, says="pid", seconds=0.5), [many], tmp_path / "differ", two_workers(), files_at_once=1)
     run(MeansWork(log), [shard(tmp_path / "1" / "a.tar", {"x.png": png(1)})], tmp_path / "out", Local())
     with pytest.raises(RunError, match=r"holds the results of a/x\.png, which those of .*a\.tar/x\.bmp would replace"):
         run(MeansWork(log), [shard(tmp_path / "2" / "a.tar", {"x.bmp": png(1)})], tmp_path / "out", two_workers())
     with pytest.raises(RunError, match="results of other settings"):
         run(MeansWork(log, says="other"), [photos], tmp_path / "out", two_workers())
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a worker has: with more threads, sums are taken in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def invoke(*arguments: object) -> str:
@@ -155,7 +202,7 @@ def invoke(*arguments: object) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["edges", "segment", "teach"])
-def test_each_verb_writes_the_same_bytes_by_ray(cluster, tmp_path, verb, monkeypatch):
+def test_each_verb_writes_the_same_bytes_by_ray(cluster, tmp_path, verb, monkeypatch, one_thread):
     monkeypatch.chdir(tmp_path)  # workers find relative names from here
     invoke("scenes", "--seed", 7, "--count", 4, "--size", 64, "-o", "scenes")
     size = ("--size", 64) if verb != "teach" else ("--size", 64, "--px", 64, "--timestep", 100)
@@ -174,23 +221,28 @@ DRIVER = textwrap.dedent("""
     from tracedge.scale import Cluster, RayEngine
     from tracedge.sources import find_parts
 
-    photos, output, log = sys.argv[1:]
+    photos, output, log, seconds = sys.argv[1:]
     with RayEngine(Cluster(workers=2)) as engine:
-        settings = engine.open(MeansWork(Path(log), seconds=0.1))
+        settings = engine.open(MeansWork(Path(log), seconds=float(seconds)))
         with FolderRun(output, settings, (SUFFIX,)) as run:
             run.process_parts(find_parts([photos], files_at_once=4), engine)
 """)
 
 
-def ended_driver(photos: Path, output: Path, log: Path, number: int) -> int:
-    """Start the command, send it a signal when it has finished some images; how it ended."""
+def started_driver(photos: Path, output: Path, log: Path, seconds: float, **environment: str) -> subprocess.Popen:
+    """The command, with so many seconds for each image."""
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(photos), str(output), str(log)],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(photos), str(output), str(log), str(seconds)],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
+
+
+def ended_driver(photos: Path, output: Path, log: Path, number: int, seconds: float = 0.1) -> int:
+    """Start the command, send it a signal when it has finished some images; how it ended."""
+    process = started_driver(photos, output, log, seconds)
     manifest = output / "manifest.jsonl"
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and not (manifest.exists() and manifest.read_bytes().count(b"\n") > 3):
@@ -224,11 +276,39 @@ def test_a_driver_that_is_ended_leaves_a_folder_that_another_engine_finishes(tmp
     assert not list(output.glob(".tracedge-*"))
 
 
+@pytest.mark.slow
+def test_a_run_that_follows_a_killed_driver_at_once_is_not_written_over_by_its_workers(tmp_path):
+    pytest.importorskip("ray")
+    photos, output, log = grey(tmp_path / "photos", 60), tmp_path / "out", tmp_path / "log"
+    assert ended_driver(photos, output, log, signal.SIGKILL, seconds=0.02) == -signal.SIGKILL
+    work = MeansWork(tmp_path / "second", writes="anew", says="other")
+    assert run(work, [photos], output, Local(), force=True).done == 60
+    deadline = time.monotonic() + 60
+    workers = {int(line.split()[0]) for line in log.read_text().splitlines()}
+    while time.monotonic() < deadline and any(Path(f"/proc/{pid}").exists() for pid in workers):
+        time.sleep(0.2)
+    assert {(output / f"{n:03}{SUFFIX}").read_text() for n in range(60)} == {f"{n} anew" for n in range(60)}
+    assert not list(output.glob(".tracedge-workers-*"))
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_ended_as_ray_starts_leaves_nothing_behind(tmp_path):
+    pytest.importorskip("ray")
+    (temporary := tmp_path / "tmp").mkdir()
+    process = started_driver(grey(tmp_path / "photos", 2), tmp_path / "out", tmp_path / "log", 0, TMPDIR=str(temporary))
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not list(temporary.glob("tracedge-ray-*")):
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    assert not list(temporary.glob("tracedge-ray-*"))
+
+
 def test_shares_hold_the_entries_of_their_own_images(tmp_path):
     files = LocalFiles(tuple(task for part in find_parts([grey(tmp_path, 2)]) for task in part.tasks()))
     shards = [Shard("a.tar", Path("a")), Shard("b.tar", Path("sub/b"))]
     known = {name: {"output": name} for name in ("000", "a/x", "a/deep/y", "ab", "sub/b/z", "sub/c", "a")}
-    shares = [set(entries) for _, entries in _shared_out([files, *shards], known)]
+    shares = [set(share.known) for share in shared_out([files, *shards], known)]
     assert shares == [{"000"}, {"a", "a/x", "a/deep/y"}, {"sub/b/z"}]
 
 
@@ -244,14 +324,14 @@ def test_shares_hold_the_entries_of_their_own_images(tmp_path):
     ],
 )
 def test_there_is_a_worker_for_each_gpu_or_else_core(cluster_of, resources, expected):
-    assert _pool(cluster_of, resources) == expected
+    assert pool(cluster_of, resources) == expected
 
 
 def test_more_workers_than_the_cluster_has_room_for_are_refused():
     with pytest.raises(SettingsError, match="too few for 3 workers"):
-        _pool(Cluster(workers=3), {"CPU": 2})
+        pool(Cluster(workers=3), {"CPU": 2})
     with pytest.raises(SettingsError, match="too few for 1 workers with 1 GPUs"):
-        _pool(Cluster(gpus_per_worker=1), {"CPU": 2})
+        pool(Cluster(gpus_per_worker=1), {"CPU": 2})
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"gpus_per_worker": -1}, {"threads": 0}])

@@ -10,34 +10,44 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+_USUAL: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+
+_asked: list[int] = []
+"""The signals that came since the outermost block began."""
+
 
 @contextmanager
 def signals_raise() -> Iterator[Callable[[], None]]:
-    """Make SIGTERM end the block as an exception, as Ctrl-C does; then put back what was there.
+    """Make SIGTERM end the block as an exception, as Ctrl-C does; then put back what was there. Blocks may be nested.
 
     Python drops an exception that a signal raises within a callback of a library; the function that is given raises it again.
     Python lets only the main thread set handlers, and a handler that somebody else has set is theirs to keep.
     """
-    asked: list[int] = []
-
-    def handler(number: int, frame: FrameType | None) -> NoReturn:
-        asked.append(number)
-        _raise(number)
-
-    def check() -> None:
-        if asked:
-            _raise(asked[0])
-
-    usual: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     in_main_thread = threading.current_thread() is threading.main_thread()
-    ours = [number for number, there in usual.items() if in_main_thread and signal.getsignal(number) is there]
+    ours = [number for number, there in _USUAL.items() if in_main_thread and signal.getsignal(number) is there]
     for number in ours:
-        signal.signal(number, handler)
+        signal.signal(number, _handler)
     try:
-        yield check
+        yield _check if in_main_thread else _nothing
     finally:
         for number in ours:
-            signal.signal(number, usual[number])
+            signal.signal(number, _USUAL[number])
+        if ours:
+            _asked.clear()
+
+
+def _handler(number: int, frame: FrameType | None) -> NoReturn:
+    _asked.append(number)
+    _raise(number)
+
+
+def _check() -> None:
+    if _asked:
+        _raise(_asked[0])
+
+
+def _nothing() -> None:
+    pass
 
 
 def _raise(number: int) -> NoReturn:

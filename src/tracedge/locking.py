@@ -35,7 +35,7 @@ def exclusive(path: Path, *, tidy: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if tidy and _is_at(descriptor, path):
+        if tidy and is_at(descriptor, path):
             path.unlink()
         os.close(descriptor)
 
@@ -54,12 +54,13 @@ def _locked(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        if _is_at(descriptor, path):
+        if is_at(descriptor, path):
             return descriptor
         os.close(descriptor)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether the file that is open is the one that has this name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from tracedge import claims
 from tracedge.atomic import atomic_path, remove_leftovers
 from tracedge.earlier import Entry, refuse_other_settings
 from tracedge.errors import RunError, SettingsError
@@ -117,6 +118,7 @@ class FolderRun:
             raise RunError(f"the output folder {self.output} cannot be made: {error.strerror}.") from error
         with ExitStack() as stack:
             stack.enter_context(exclusive(self.output / LOCK))
+            claims.take_over(self.output)
             remove_leftovers(self.output, unless=MANIFEST)
             manifest = stack.enter_context(Manifest(self.output / MANIFEST))
             if not self.force:
@@ -208,11 +210,11 @@ class FolderRun:
         self._refuse_overwriting(jobs)
         return self._open_manifest().last
 
-    def _record(self, outcomes: Iterator[Outcome], on_progress: OnProgress | None) -> RunSummary:
+    def _record(self, outcomes: Generator[Outcome], on_progress: OnProgress | None) -> RunSummary:
         """Write down what became of each image, one after the other."""
         tally = _Tally(on_progress)
         start = time.monotonic()
-        with signals_raise() as check:
+        with signals_raise() as check, closing(outcomes):
             for outcome in outcomes:
                 if outcome.line is not None:
                     self._remove_earlier(outcome.task, keep=self.outputs if outcome.status == "ok" else ())

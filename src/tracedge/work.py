@@ -5,7 +5,7 @@ It holds no lock and writes no manifest; `FolderRun` does, wherever the work is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +59,7 @@ class Engine(Protocol):
 
     def outcomes(
         self, parts: Sequence[Part], folder: OutputFolder, known: Mapping[str, Entry], batch_size: int
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome]:
         """Do the work that was opened. known: the last entries of the manifest, by the folded names of their outputs."""
 
 
@@ -81,7 +81,7 @@ class Local:
 
     def outcomes(
         self, parts: Sequence[Part], folder: OutputFolder, known: Mapping[str, Entry], batch_size: int
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome]:
         if self._steps is None:
             raise RunError("this engine has no work: open it first.")
         tasks = (task for part in parts for task in part.tasks())
@@ -90,7 +90,7 @@ class Local:
 
 def work_through(
     tasks: Iterable[Task], folder: OutputFolder, known: Mapping[str, Entry], steps: Steps, batch_size: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Take each image to its outputs, unless an earlier run did; the outcome follows when they are in place.
 
     An image that fails, in whatever step, is told and left behind. A batch that runs out of memory is halved, and batches
