@@ -174,8 +174,8 @@ def test_after_a_death_only_so_many_images_are_taken_up_alone_as_may_have_been_i
     count = 6 * MOST
     bench = Bench(tmp_path, count, each=count, deadly=frozenset({0}))
     bench.run(workers=1)
-    # The death; twice the announcement of 0 and a death; those taken up alone, two messages each; then the rest.
-    assert bench.crew.messages <= 1 + 2 * 2 + 2 * (MOST + 1) + count // MOST + 1
+    # A death; twice a new worker, its announcement and its death; a new one, those taken up alone, and the rest.
+    assert bench.crew.messages <= 1 + 2 * 3 + 1 + 2 * (MOST + 1) + count // MOST
 
 
 def test_images_that_are_done_come_many_in_a_message(tmp_path):
