@@ -125,3 +125,13 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again(number, raised):
             signal.raise_signal(number)
         check()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_block_in_a_block_knows_of_its_signals_and_the_next_block_of_none():
+    with pytest.raises(SystemExit), signals_raise(), signals_raise() as check:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        check()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with signals_raise() as check:
+        check()

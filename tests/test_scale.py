@@ -320,6 +320,7 @@ def test_shares_hold_the_entries_of_their_own_images(tmp_path):
         (Cluster(), {"CPU": 64, "GPU": 4}, (4, {"num_cpus": 1, "num_gpus": 1})),
         (Cluster(gpus_per_worker=0.25), {"CPU": 64, "GPU": 2}, (8, {"num_cpus": 1, "num_gpus": 0.25})),
         (Cluster(gpus_per_worker=0), {"CPU": 4, "GPU": 2}, (4, {"num_cpus": 1, "num_gpus": 0})),
+        (Cluster(), {"CPU": 3, "GPU": 4}, (3, {"num_cpus": 1, "num_gpus": 1})),
         (Cluster(workers=3), {"CPU": 8}, (3, {"num_cpus": 1, "num_gpus": 0})),
     ],
 )
@@ -330,6 +331,8 @@ def test_there_is_a_worker_for_each_gpu_or_else_core(cluster_of, resources, expe
 def test_more_workers_than_the_cluster_has_room_for_are_refused():
     with pytest.raises(SettingsError, match="too few for 3 workers"):
         pool(Cluster(workers=3), {"CPU": 2})
+    with pytest.raises(SettingsError, match="has 2 cores and 4 GPUs, too few for 3 workers"):
+        pool(Cluster(workers=3), {"CPU": 2, "GPU": 4})
     with pytest.raises(SettingsError, match="too few for 1 workers with 1 GPUs"):
         pool(Cluster(gpus_per_worker=1), {"CPU": 2})
 
