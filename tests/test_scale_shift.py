@@ -79,7 +79,7 @@ class FakeCrew:
         return self.living[-1]
 
     def first_answer(self, asked):
-        return asked[self.order(len(asked))]
+        return self.order(asked)
 
     def answer(self, asked):
         self.messages += 1
@@ -105,7 +105,7 @@ class Bench:
     batch_size: int = 1
     deadly: frozenset = frozenset()
     dies: object = lambda: False  # by chance
-    order: object = lambda count: 0
+    order: object = lambda asked: asked[0]
     predicted: list = field(default_factory=list)
 
     def run(self, workers=2, known=None):
@@ -152,7 +152,7 @@ def test_each_image_is_told_once_and_only_deadly_ones_fail(data, tmp_path_factor
         dies=lambda: (
             next(calls) in chances and not any(abs(call - other) < 9 for call in chances for other in chances - {call})
         ),
-        order=lambda asked: data.draw(st.integers(0, asked - 1)),
+        order=lambda asked: asked[data.draw(st.integers(0, len(asked) - 1))],
     )
     told = bench.run(workers=data.draw(st.integers(1, 4)))
     assert Counter(str(outcome.task.relative) for outcome in told) == {str(n): 1 for n in range(count)}
@@ -203,14 +203,20 @@ def test_a_share_that_kills_whoever_reads_it_is_named_when_the_others_are_done(t
 
 def test_a_worker_whose_results_would_differ_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(FakeWorker, "_provenance", lambda self: {"dtype": "bfloat16"})
-    bench = Bench(tmp_path, 4, each=1, order=lambda asked: asked - 1)
+    bench = Bench(tmp_path, 4, each=1, order=lambda asked: asked[-1])
     with pytest.raises(RunError, match="workers differ"):
         bench.run()
 
 
 def test_the_run_ends_when_all_is_done_and_not_when_the_last_worker_has_loaded(tmp_path):
-    bench = Bench(tmp_path, 4, each=1)  # the first question that was asked is answered first
-    bench.order = lambda asked: 0
-    assert len(bench.run(workers=1)) == 4
-    bench.order = lambda asked: asked - 1  # whoever has a share comes last in the list
-    assert {outcome.status for outcome in bench.run(workers=4)} == {"ok"}
+    def busy_ones_first(asked):
+        return next(each for each in asked if each.method.__name__ != "_provenance")
+
+    assert len(Bench(tmp_path, 4, each=1, order=busy_ones_first).run(workers=4)) == 4
+
+
+def test_one_death_with_an_image_in_hand_may_be_chance(tmp_path):
+    calls = iter(range(100))
+    bench = Bench(tmp_path, 8, each=8, dies=lambda: next(calls) in (5, 7))  # once among others, once alone
+    assert {outcome.status for outcome in bench.run(workers=1)} == {"ok"}
+    assert len(bench.predicted) == 8 + 5
