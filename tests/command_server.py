@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,14 +23,21 @@ class CommandServer:
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"}  # threads do not survive a fork
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        pipes = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "bufsize": 0,
+        }  # what is not read yet can be waited for
+        self._process = subprocess.Popen([sys.executable, __file__], env=environment, **pipes)
 
     def start(self, argv: list[object], cwd: Path) -> int:
         """Start a command; gives its process number. What it says is in cwd/said.txt."""
         self._ask({"argv": [str(word) for word in argv], "cwd": str(cwd), "log": str(cwd / "said.txt")})
         return int(self._answer())
+
+    def has_ended(self) -> bool:
+        """Whether the command has; `wait` gives how."""
+        return bool(select.select([self._process.stdout], [], [], 0)[0])
 
     def wait(self) -> int:
         """How the command ended: its exit code, or minus the signal that it died of."""
@@ -48,10 +56,9 @@ class CommandServer:
         self._process.stdout.close()
 
     def _ask(self, question: dict[str, object]) -> None:
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(json.dumps(question).encode() + b"\n")
 
-    def _answer(self) -> str:
+    def _answer(self) -> bytes:
         answer = self._process.stdout.readline()
         assert answer, "the server ended"
         return answer

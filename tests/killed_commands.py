@@ -46,6 +46,18 @@ def batch_commands(given: Path) -> dict[str, list[object]]:
     detector = ["--detector", given / "detector" / "detector", "--device", "cpu"]
     return {
         "edges": ["edges", photos, "-o", "out", "--size", 64, "--kind", "thin", "--overlay", "--npz"],
+        "edges by Ray": [
+            "edges",
+            given / "many" / "images",
+            "-o",
+            "out",
+            "--size",
+            64,
+            "--engine",
+            "ray",
+            "--workers",
+            2,
+        ],
         "teach": ["teach", photos, "-o", "out", "--size", 32, "--stride", 200],
         "segment": ["segment", photos, "-o", "out", "--size", 64, *FORMATS],
         "refine": [

@@ -8,17 +8,22 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+import safetensors
 
 import killed_commands
 from command_server import CommandServer
+from tracedge import claims
 from tracedge.atomic import is_temporary
 from tracedge.export.png import read_png16
 from tracedge.jobs import Job, output_name
@@ -27,7 +32,7 @@ from tracedge.tensors import read_tensors
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = int(os.environ.get("TRACEDGE_KILLS", "6"))
-RECORDS = ("manifest.jsonl", "report.json.journal", "checkpoint.safetensors")  # what grows as work is finished
+LAST = 10**9  # of a report that stands
 OWN = {"manifest.jsonl", ".tracedge.lock", "report.json.journal", "report.json.journal.lock"}  # differ from run to run
 
 ROUNDING = 2 / 65535  # of edges in [0, 1], in 16 bits: two steps
@@ -38,11 +43,12 @@ EVALUATIONS = sorted(killed_commands.evaluations(Path()))
 
 
 class Peace(NamedTuple):
-    """A run that nobody disturbed: its output, the seconds until the first thing was finished, and those after."""
+    """A run that nobody disturbed: its output, how much it finished, the seconds until the first of it, and those for each."""
 
     output: Path
+    units: int
     before_first: float
-    working: float
+    each: float
 
 
 class Bench:
@@ -52,7 +58,7 @@ class Bench:
         self.server, self.folder = server, folder
         self.given = folder / "given"
         self.given.mkdir()
-        self.counts: dict[str, dict[str, int]] = {}
+        self.counts: dict[str, Counter[str]] = {}
         killed_commands.prepare(self.given, lambda argv: self.end_well(argv, self.given))
 
     def end_well(self, argv: list[object], cwd: Path) -> None:
@@ -62,43 +68,60 @@ class Bench:
     def in_peace(self, verb: str, argv: list[object]) -> Peace:
         cwd = self.new_folder(verb)
         started, _ = time.monotonic(), self.server.start(argv, cwd)
-        first = self._wait_for_progress(cwd / "out", {}, 30.0) - started
+        units, times = 0, []
+        while not self.server.has_ended():
+            if units < (now := finished(cwd / "out")) < LAST:
+                units = now
+                times.append(time.monotonic())
+            time.sleep(0.001)
         assert self.server.wait() == 0, (cwd / "said.txt").read_text()[-2000:]
-        return Peace(cwd / "out", first, time.monotonic() - started - first)
+        return Peace(cwd / "out", units, times[0] - started, (times[-1] - times[0]) / units)
 
-    def killed(self, argv: list[object], cwd: Path, number: int, peace: Peace, moments: random.Random) -> int:
-        """Start a command and send it a signal at a random moment of `peace`; gives how it ended."""
-        seen = sizes(cwd / "out")
+    def killed(
+        self, argv: list[object], cwd: Path, number: int, early: bool, peace: Peace, moments: random.Random
+    ) -> tuple[int, str]:
+        """Start a command that has at least two units to do, and send it a signal; gives how it ended, and when that was.
+
+        early: at a random moment before the first unit; else a random moment after a random one that is not the last.
+        """
+        before = finished(cwd / "out")
         process = self.server.start(argv, cwd)
-        if number != signal.SIGKILL or moments.random() < 0.8:  # in the midst of work; else at any moment
-            self._wait_for_progress(cwd / "out", seen, peace.before_first + peace.working)
-            time.sleep(moments.uniform(0, peace.working))
-        else:
+        if early:
             time.sleep(moments.uniform(0, peace.before_first))
-        return self.server.kill(process, number)
+        else:
+            wanted = moments.randrange(before + 1, peace.units)
+            while finished(cwd / "out") < wanted and not self.server.has_ended():
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0, peace.each))
+        ended, after = self.server.kill(process, number), finished(cwd / "out")
+        return ended, "after" if after >= peace.units else "midst" if after > before else "before"
 
     def new_folder(self, verb: str) -> Path:
         cwd = self.folder / verb.replace(" ", "-") / str(len(list(self.folder.glob(f"{verb.replace(' ', '-')}/*"))))
         cwd.mkdir(parents=True)
         return cwd
 
-    def _wait_for_progress(self, output: Path, seen: dict[str, object], most: float) -> float:
-        end = time.monotonic() + most
-        while sizes(output) == seen and time.monotonic() < end:
-            time.sleep(0.001)
-        return time.monotonic()
+
+COLUMNS = {"KILL": "SIGKILL", "TERM": "SIGTERM", "INT": "SIGINT", "midst": "of these in the midst of work"} | {
+    "before": "before this start had finished anything",
+    "after": "after the last picture",
+}
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    temporary = Path(tempfile.gettempdir())
+    there = set(temporary.glob("tracedge-ray-*"))
     server = CommandServer()
     made = Bench(server, tmp_path_factory.mktemp("kills"))
     yield made
     server.close()
+    for left in set(temporary.glob("tracedge-ray-*")) - there:  # by a killed command, as the documents say
+        shutil.rmtree(left, ignore_errors=True)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("\n| command | SIGKILL | SIGTERM | SIGINT | ended before it |\n| --- | --- | --- | --- | --- |")
+        print(f"\n| command | {' | '.join(COLUMNS.values())} |\n| --- {'| --- ' * len(COLUMNS)}|")
         for verb, counts in made.counts.items():
-            print(f"| {verb} | {' | '.join(str(counts[name]) for name in ('KILL', 'TERM', 'INT', 'early'))} |")
+            print(f"| {verb} | {' | '.join(str(counts[name]) for name in COLUMNS)} |")
 
 
 @pytest.mark.parametrize("verb", BATCH)
@@ -123,31 +146,35 @@ def test_edges_in_batches_agree_up_to_rounding_since_a_resumed_run_has_other_bat
 
 
 def disturb(bench: Bench, verb: str, argv: list[object], kind: Callable[[Path, Path], Folder]) -> None:
-    """Kill a command in one folder three times, then let it end; and so on in fresh folders, until there were enough kills."""
+    """Kill a command in one folder up to three times, then let it end; so in fresh folders until all signals were sent."""
     peace, moments = bench.in_peace(verb, argv), random.Random(verb)
-    counts = bench.counts[verb] = {"KILL": 0, "TERM": 0, "INT": 0, "early": 0}
-    left = [signal.SIGTERM, signal.SIGINT] + [signal.SIGKILL] * (KILLS - 2)
+    assert peace.units >= 3, "there must be a midst"
+    counts = bench.counts[verb] = Counter()
+    early = KILLS // 6
+    left = [(signal.SIGTERM, False), (signal.SIGINT, False)]
+    left += [(signal.SIGKILL, True)] * early + [(signal.SIGKILL, False)] * (KILLS - 2 - early)
     moments.shuffle(left)
     for _ in range(10 * KILLS):
         if not left:
             break
         cwd = bench.new_folder(verb)
         folder = kind(cwd / "out", peace.output)
-        for life in range(3):
-            rest = peace._replace(working=peace.working * (1 - life / 3))  # it goes on, and has less to do
-            ended = bench.killed(argv, cwd, left[-1], rest, moments) if left else 0
-            folder.look(cwd)
-            if ended == 0:
-                counts["early"] += bool(left)
-                peace = peace._replace(working=0.7 * peace.working)  # the machine was busier when that was measured
+        for _ in range(3):
+            if not left or finished(cwd / "out") > peace.units - 2:
                 break
-            number = left.pop()
+            number, early = left[-1]
+            ended, moment = bench.killed(argv, cwd, number, early, peace, moments)
+            folder.look(cwd)
+            if ended == 0:  # the signal came too late
+                break
+            left.pop()
             assert ended in ENDS[number], (number, ended, (cwd / "said.txt").read_text()[-2000:])
-            counts[number.name.removeprefix("SIG")] += 1
+            counts.update([number.name.removeprefix("SIG"), moment])
         bench.end_well(argv, cwd)
         folder.look(cwd)
         folder.compare()
     assert not left, f"{len(left)} signals came too late each time: {counts}"
+    assert counts["midst"] >= KILLS / 2, counts
 
 
 ENDS = {
@@ -254,15 +281,22 @@ class EvaluationFolder(Folder):
 
 
 def visible(folder: Path) -> set[str]:
-    return {
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not is_temporary(path.name)
-    }
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(claims.PREFIX)]
+    return {str(path.relative_to(folder)) for path in files if not is_temporary(path.name)}
 
 
-def sizes(output: Path) -> dict[str, object]:
-    return {
-        name: stamp(output / name) for name in RECORDS if (output / name).exists() and (output / name).stat().st_size
-    }
+def finished(output: Path) -> int:
+    """How much of the work is: lines of a manifest, steps of a training, counts of an evaluation (which its report ends)."""
+    try:
+        if (output / "report.json").exists():
+            return LAST
+        for journal, above in (("manifest.jsonl", 0), ("report.json.journal", 1)):
+            if (output / journal).exists():
+                return max(0, (output / journal).read_bytes().count(b"\n") - above)
+        with safetensors.safe_open(output / "checkpoint.safetensors", "np") as checkpoint:
+            return int(checkpoint.metadata()["step"])
+    except FileNotFoundError:
+        return 0
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -86,7 +86,7 @@ def edges(
         image_column=image_column,
         name_column=name_column,
     )
-    parts = by.parts(paths, output)
+    parts = by.parts(paths, output, batch_size)
 
     # 2. What is to be done.
     options = option.PredictorOptions(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SCALE = "Many images"  # of the help
 
+FILES_AT_ONCE = 8
+"""So many files, or a batch if that is more, a worker takes at a time: few, so that all workers have some to the end."""
+
 Inputs = Annotated[
     list[str],
     typer.Argument(
@@ -82,11 +85,12 @@ class EngineOptions:
         if asked and self.engine != "ray":
             raise SettingsError(f"{', '.join(asked)} is for a cluster: add --engine ray.")
 
-    def parts(self, inputs: Sequence[str], output: Path) -> list[Part]:
+    def parts(self, inputs: Sequence[str], output: Path, batch_size: int) -> list[Part]:
         """What the inputs are read in; errors as `find_parts`."""
         from tracedge.sources import Columns, find_parts
 
-        return find_parts(inputs, output=output, columns=Columns(self.image_column, self.name_column))
+        columns = Columns(self.image_column, self.name_column)
+        return find_parts(inputs, output=output, columns=columns, files_at_once=max(FILES_AT_ONCE, batch_size))
 
     def build(self) -> WorkEngine:
         """The engine, not yet started."""

@@ -48,7 +48,7 @@ def segment_folder(
     """Ends the command with its exit code. source: gives where masks come from, in each process that works."""
     # 1. Check everything that can be checked before a model is loaded.
     written = InstanceFiles(output, formats, settings.overlapping)
-    parts = engine.parts(paths, output)
+    parts = engine.parts(paths, output, batch_size)
     if all(part.prefix is None for part in parts):  # else nobody knows the photos before they are read
         of_edges.check(str(task.relative) for part in parts for task in part.tasks())
     if sam is not None:

@@ -76,7 +76,7 @@ def teach(
         image_column=image_column,
         name_column=name_column,
     )
-    parts = by.parts(images, output)
+    parts = by.parts(images, output, batch_size)
     options = option.PredictorOptions(
         backbone=backbone,
         timestep=timestep,
