@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tracedge.errors import RunError, SettingsError
+from tracedge.errors import DataError, RunError, SettingsError
 from tracedge.jobs import Job, find_images, folded, refuse_collisions
 from tracedge.sources import shards, tables
 from tracedge.sources.braces import expanded, has_braces
 from tracedge.sources.files import LocalFiles, StoredFiles
-from tracedge.sources.member import Member, Part, unreadable
+from tracedge.sources.member import Member, Part, Unreadable, unreadable
 from tracedge.sources.names import image_suffix, safe_name
 from tracedge.sources.stores import is_url, local_path, store
 from tracedge.sources.tables import Columns
@@ -54,10 +54,11 @@ def find_parts(
         files_at_once: most files of one part.
 
     Returns:
-        At least one part; no two write the same file.
+        The parts; no two write the same file. A table that cannot be read is a part that fails, and the others go on.
 
     Raises:
-        SettingsError: an input that does not exist, that means no file or cannot be read, or columns without a table.
+        SettingsError: an input that does not exist or that means no file, columns without a table, or that a table lacks.
+        DataError: no input can be read.
         RunError: two inputs whose results would have the same names.
     """
     names = [one for entry in inputs for one in _said(local_path(os.fspath(entry)))]
@@ -69,11 +70,13 @@ def find_parts(
     jobs = find_images(local, output=output) if local or not (images or archives) else []
     stored = [file for name in images if is_url(name) for file in _stored(name)]
     _refuse_collisions(jobs, stored, archives)
-    return [
+    parts: list[Part] = [
         *(LocalFiles(tuple(jobs[at : at + files_at_once])) for at in range(0, len(jobs), files_at_once)),
         *(StoredFiles(tuple(stored[at : at + files_at_once])) for at in range(0, len(stored), files_at_once)),
         *_archive_parts(archives, columns or Columns()),
     ]
+    _refuse_nothing_readable(parts)
+    return parts
 
 
 def _said(entry: str) -> Iterator[tuple[str, str]]:
@@ -98,15 +101,19 @@ def _archives_of(name: str, fixed: str) -> list[_Archive]:
     if is_url(name):
         found = _stored_matches(name, fixed) if glob.has_magic(name) else [(name, name.removeprefix(fixed))]
     else:
-        several = glob.has_magic(name) and not Path(name).exists()
-        matches = sorted(glob.glob(name, recursive=True)) if several else [name]  # noqa: PTH207
-        found = [(match, match.removeprefix(fixed)) for match in matches]
+        found = [(match, match.removeprefix(fixed)) for match in _matches(name)]
     if not found:
         raise SettingsError(f"the pattern {name} matches no file.")
-    for file, _ in found:
-        if not is_url(file) and not Path(file).is_file():
-            raise SettingsError(f"{file} does not exist, expected a file.")
     return [_Archive(file, _prefix(relative)) for file, relative in found]
+
+
+def _matches(name: str) -> list[str]:
+    """The files of this machine that a name means, itself or a pattern; those that turn out unreadable fail later on."""
+    if glob.has_magic(name) and not Path(name).exists():
+        return [match for match in sorted(glob.glob(name, recursive=True)) if not Path(match).is_dir()]  # noqa: PTH207
+    if not Path(name).is_file():
+        raise SettingsError(f"{name} does not exist, expected a file.")
+    return [name]
 
 
 def _stored_matches(pattern: str, fixed: str) -> list[tuple[str, str]]:
@@ -162,7 +169,17 @@ def _refuse_collisions(
 
 def _archive_parts(archives: Sequence[_Archive], columns: Columns) -> Iterator[Part]:
     for archive in archives:
-        if archive.name.lower().endswith(tables.SUFFIXES):
-            yield from tables.parts_of(archive.name, archive.prefix, columns)
-        else:
+        if not archive.name.lower().endswith(tables.SUFFIXES):
             yield shards.Shard(archive.name, archive.prefix)
+            continue
+        try:
+            yield from tables.parts_of(archive.name, archive.prefix, columns)
+        except DataError as error:
+            yield Unreadable(archive.name, archive.prefix, ".parquet", str(error))
+
+
+def _refuse_nothing_readable(parts: Sequence[Part]) -> None:
+    reasons = [part.reason for part in parts if isinstance(part, Unreadable)]
+    if reasons and len(reasons) == len(parts):
+        several = f"none of the {len(reasons)} inputs can be read, the first of them: " if len(reasons) > 1 else ""
+        raise DataError(f"{several}{reasons[0]}")

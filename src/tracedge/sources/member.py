@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NoReturn, Protocol
 
+from tracedge.errors import DataError
 from tracedge.images import EncodedImage
 from tracedge.jobs import Task
 
@@ -48,6 +49,36 @@ class Member:
             return hashlib.sha256(self.source.read()).hexdigest()
         except Exception:  # a store raises what it likes
             return None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A `Part`: an archive of which nothing can be read. It fails alone, as one that is torn later on does.
+
+    name: its path or URL. relative: where the outputs of its images would go. suffix: of its name. reason: a sentence.
+    """
+
+    name: str
+    relative: PurePosixPath
+    suffix: str
+    reason: str
+    prefix: None = None
+
+    def tasks(self) -> Iterator[Member]:
+        """The archive itself, which fails."""
+        yield Member(unreadable(self.name, DataError(self.reason)), self.relative, self.suffix)
+
+
+def torn(name: str, error: Exception) -> EncodedImage:
+    """An archive that fails after what could be read of it."""
+    failure = DataError(f"{name} cannot be read to its end: {reason(error)}.")
+    failure.__cause__ = error
+    return unreadable(name, failure)
+
+
+def reason(error: Exception) -> str:
+    """What another library's error says, to stand within a sentence: one line, without the full stop at its end."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def held(name: str, data: bytes) -> EncodedImage:

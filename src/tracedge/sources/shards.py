@@ -14,7 +14,7 @@ from typing import IO, Literal, Self
 
 from tracedge.errors import DataError
 from tracedge.images import EncodedImage
-from tracedge.sources.member import MAX_BYTES, Member, held, unreadable
+from tracedge.sources.member import MAX_BYTES, Member, held, torn, unreadable
 from tracedge.sources.names import Names, image_suffix
 from tracedge.sources.stores import opened
 
@@ -38,12 +38,8 @@ class Shard:
             with opened(self.name) as stream:
                 for member, source in _images(stream, self.name):
                     yield Member(source, names.of(member), image_suffix(member))
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
         except Exception as error:  # of tarfile, of a decompressor, of a store
-            broken = DataError(f"{self.name} cannot be read to its end: {' '.join(str(error).split())}.")
-            broken.__cause__ = error
-            yield Member(unreadable(self.name, broken), self.prefix, _suffix(self.name))
+            yield Member(torn(self.name, error), self.prefix, _suffix(self.name))
 
 
 class _Header(tarfile.TarInfo):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tracedge.errors import DataError, MissingExtraError, SettingsError
+from tracedge.errors import DataError, MissingExtraError, SettingsError, TracedgeError
 from tracedge.images import EncodedImage
-from tracedge.sources.member import Member, fetched, held, unreadable
+from tracedge.sources.member import Member, fetched, held, reason, torn, unreadable
 from tracedge.sources.names import Names, image_suffix
 from tracedge.sources.stores import is_url, opened, read_bytes
 
@@ -60,12 +60,8 @@ class Rows:
                     source, path = _image_of(row[str(self.columns.image)], self.name, number)
                     called = f"{number:08d}" if self.columns.name is None else str(row[self.columns.name])
                     yield Member(source, names.of(called), image_suffix(path or called))
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
         except Exception as error:  # of arrow, or of a store
-            broken = DataError(f"{self.name} cannot be read to its end: {' '.join(str(error).split())}.")
-            broken.__cause__ = error
-            yield Member(unreadable(self.name, broken), self.prefix, ".parquet")
+            yield Member(torn(self.name, error), self.prefix, ".parquet")
 
     def _rows(self, stream: Any) -> Iterator[Mapping[str, Any]]:
         wanted = [name for name in (self.columns.image, self.columns.name) if name is not None]
@@ -78,15 +74,19 @@ def parts_of(name: str, prefix: PurePosixPath, columns: Columns) -> list[Rows]:
     """The parts of a file, one for each row group; where a column names the outputs, the whole file, since a name may return.
 
     Raises:
-        DataError: it is no parquet file. SettingsError: it lacks a column, or it holds no images.
-        MissingExtraError: pyarrow is not installed.
+        DataError: it cannot be read, or is no parquet file. SettingsError: it does not exist, it lacks a column, or it holds
+        no images. MissingExtraError: pyarrow is not installed.
     """
-    with opened(name) as stream:
-        try:
+    try:
+        with opened(name) as stream:
             file = _parquet().ParquetFile(stream)
             schema, metadata = file.schema_arrow, file.metadata
-        except (ValueError, OSError) as error:  # arrow's own errors are these
-            raise DataError(f"{name} is not a readable parquet file: {error}.") from error
+    except TracedgeError:
+        raise
+    except FileNotFoundError as error:
+        raise SettingsError(f"{name} does not exist, expected a file.") from error
+    except Exception as error:  # of arrow, or of a store
+        raise DataError(f"{name} is not a readable parquet file: {reason(error)}.") from error
     chosen = Columns(_image_column(schema, columns.image, name), columns.name)
     if chosen.name is not None and chosen.name not in schema.names:
         raise SettingsError(f"{name} has no column {chosen.name!r}, its columns are {', '.join(schema.names)}.")
