@@ -155,13 +155,36 @@ def test_what_a_shard_claims_is_not_believed(tmp_path):
     assert "claims 1099511627776 bytes" in read(tmp_path / "b.tar")["b"]
 
 
-def test_links_and_devices_in_a_shard_are_no_images(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE):
-            header = tarfile.TarInfo("x.png")
-            header.type, header.linkname = kind, "/etc/passwd"
+def special(path: Path, kinds: tuple[bytes, ...], name: str, leads_to: str) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for kind in kinds:
+            header = tarfile.TarInfo(name)
+            header.type, header.linkname = kind, leads_to
             tar.addfile(header)
-    assert read(tmp_path / "a.tar") == {}
+    return path
+
+
+def test_devices_and_folders_in_a_shard_are_no_images(tmp_path):
+    assert read(special(tmp_path / "a.tar", (tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE), "x.png", "")) == {}
+
+
+def test_links_in_a_shard_are_not_followed_and_told_of(tmp_path):
+    links = (tarfile.SYMTYPE, tarfile.LNKTYPE)
+    path = special(tmp_path / "a.tar", links, "x.png", "/etc/passwd")
+    said = f"{path}/x.png is a link to /etc/passwd, which is not followed: pack the files themselves, by tar "
+    assert read(path) == dict.fromkeys(("a/x", "a/x~2"), f"{said}--dereference --hard-dereference.")
+    assert read(special(tmp_path / "b.tar", links, "x.json", "x.png")) == {}
+
+
+def test_a_file_that_tar_found_twice_is_an_image_and_a_link(tmp_path):
+    """As tar writes files with several names: the second is a link to the first."""
+    photo(tmp_path / "in" / "a.png", 7)
+    (tmp_path / "in" / "b.png").hardlink_to(tmp_path / "in" / "a.png")
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("a.png", "b.png"):
+            tar.add(tmp_path / "in" / name, arcname=name)
+    found = read(tmp_path / "s.tar")
+    assert found["s/a"] == 7 and "s.tar/b.png is a link to a.png, which is not followed" in found["s/b"]
 
 
 def test_members_of_one_name_are_told_apart(tmp_path):

@@ -1,7 +1,7 @@
 """webdataset shards: tar archives of images, read from front to back and never unpacked.
 
-Of a sample's files (`0001.jpg`, `0001.json`) only the images count. What is torn off or damaged is a failure of the
-archive itself, after all the members before it.
+Of a sample's files (`0001.jpg`, `0001.json`) only the images count. Links by the name of an image are failures. What is
+torn off or damaged is a failure of the archive itself, after all the members before it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tracedge.sources.stores import opened
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 LONGEST_HEADER = 2**20  # bytes of a long name or of extended fields; they are read into memory
 
+_WITHOUT_LINKS = "pack the files themselves, by tar --dereference --hard-dereference"
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
@@ -72,9 +73,14 @@ def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage
             if header.size < 0 or header.offset <= before:  # by an extended header: it would go round for ever
                 raise DataError(f"the header at byte {header.offset} claims {header.size} bytes")
             before = header.offset
-            if not header.isreg() or not _is_wanted(header.name):
+            is_link = header.issym() or header.islnk()
+            if not (header.isreg() or is_link) or not _is_wanted(header.name):
                 continue
             name = f"{archive}/{header.name}"
+            if is_link:  # it may lead back to what was read, or out of the archive
+                error = DataError(f"{name} is a link to {header.linkname}, which is not followed: {_WITHOUT_LINKS}.")
+                yield header.name, unreadable(name, error)
+                continue
             if header.size > MAX_BYTES:
                 error = DataError(f"{name} has {header.size} bytes, expected an encoded image of at most {MAX_BYTES}.")
                 yield header.name, unreadable(name, error)
