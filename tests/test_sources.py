@@ -16,6 +16,7 @@ from PIL import Image
 from fake_runs import five_photos, photo
 from tracedge.errors import DataError, RunError, SettingsError
 from tracedge.images import load_image
+from tracedge.jobs import folded
 from tracedge.sources import Columns, LocalFiles, find_parts
 from tracedge.sources.braces import expanded
 from tracedge.sources.names import LONGEST, Names
@@ -192,6 +193,15 @@ def test_members_of_one_name_are_told_apart(tmp_path):
         tmp_path / "a.tar", {"x.png": png(1), "x.jpg": png(2), "X.png": png(3), "../x.png": png(4), "/x.png": png(5)}
     )
     assert read(path) == {"a/x": 1, "a/x~2": 2, "a/X~3": 3, "a/_/x": 4, "a/x~4": 5}
+
+
+def test_many_equal_names_cost_no_more_than_others(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr("tracedge.sources.names.folded", lambda name: asked.append(name) or folded(name))
+    names = Names(PurePosixPath("a"))
+    called = [names.of(name).name for name in ["x~3", *("x", "X") * 500]]
+    assert called[:5] == ["x~3", "x", "X~2", "x~4", "X~5"] and called[-1] == "X~1001"
+    assert len(asked) < 2 * len(called) + 2
 
 
 def test_long_names_are_cut_and_still_told_apart():
