@@ -78,6 +78,8 @@ def torn(name: str, error: Exception) -> EncodedImage:
 
 def reason(error: Exception) -> str:
     """What another library's error says, to stand within a sentence: one line, without the full stop at its end."""
+    if isinstance(error, FileNotFoundError):  # stores say the name alone
+        return "it is not there"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 

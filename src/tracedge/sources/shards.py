@@ -16,7 +16,7 @@ from tracedge.errors import DataError
 from tracedge.images import EncodedImage
 from tracedge.sources.member import MAX_BYTES, Member, held, torn, unreadable
 from tracedge.sources.names import Names, image_suffix
-from tracedge.sources.stores import opened
+from tracedge.sources.stores import opened, without_query
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 LONGEST_HEADER = 2**20  # bytes of a long name or of extended fields; they are read into memory
@@ -64,7 +64,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage]]:
-    mode: Literal["r:", "r:gz"] = "r:" if archive.lower().endswith(".tar") else "r:gz"
+    mode: Literal["r:", "r:gz"] = "r:" if _suffix(archive) == ".tar" else "r:gz"
     # Not tarfile's streams ("r|"): those walk to the end of what a header claims, be it terabytes.
     with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as tar:
         before = -1
@@ -97,4 +97,4 @@ def _is_wanted(name: str) -> bool:
 
 
 def _suffix(name: str) -> str:
-    return next(suffix for suffix in (".tar.gz", ".tgz", ".tar") if name.lower().endswith(suffix))
+    return next(suffix for suffix in SUFFIXES if without_query(name).lower().endswith(suffix))
