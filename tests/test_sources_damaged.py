@@ -1,11 +1,14 @@
 """Archives that cannot be read, or not to their end: each fails alone, says so, and is no failure any more once it is mended."""
 
+from pathlib import Path
+
 import pytest
 
-from fake_runs import lines
+from fake_runs import lines, photo
 from fake_work import SUFFIX, MeansWork
 from test_sources import png, read, shard, table
 from tracedge.errors import DataError, SettingsError
+from tracedge.run_entries import read_entries
 from tracedge.runs import FolderRun, RunSummary
 from tracedge.sources import find_parts
 from tracedge.work import Local
@@ -51,7 +54,7 @@ def test_what_a_pattern_finds_and_cannot_open_fails_alone(tmp_path):
     (tmp_path / "c.tar").mkdir()
     assert read(tmp_path / "*.tar") == {
         "a/x": 1,
-        "b": f"{tmp_path}/b.tar cannot be read to its end: {tmp_path}/b.tar is not a file.",
+        "b": f"{tmp_path}/b.tar cannot be read to its end after 0 images: {tmp_path}/b.tar is not a file.",
     }
 
 
@@ -75,4 +78,51 @@ def test_an_error_without_words_is_said_by_its_name(tmp_path, monkeypatch):
 
     path = shard(tmp_path / "a.tar", {"x.png": png(1)})
     monkeypatch.setattr("tarfile.TarFile.next", stop)
-    assert read(path) == {"a": f"{path} cannot be read to its end: EOFError."}
+    assert read(path) == {"a": f"{path} cannot be read to its end after 0 images: EOFError."}
+
+
+def failures(output) -> dict[str, str]:
+    return {entry.file: entry.error for entry in read_entries(output) if entry.error}
+
+
+def torn(path, whole: bytes, end: int) -> Path:
+    path.write_bytes(whole[:end])
+    return path
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_torn_archive_that_was_mended_is_no_failure_on_a_sheet(tmp_path, batch_size):
+    path, out = tmp_path / "a.tar", tmp_path / "out"
+    whole = shard(path, {f"{n}.png": png(n) for n in range(9)}).read_bytes()
+    for images in (6, 7):  # each is a header and a block of content
+        run([torn(path, whole, images * 1024 + 300)], out, batch_size)
+        assert f"a.tar cannot be read to its end after {images} images: a header" in failures(out)["a.tar"]
+        assert len(read_entries(out)) == images + 1
+    run([torn(path, whole, len(whole))], out, batch_size)
+    assert not failures(out) and len(read_entries(out)) == 9
+    run([torn(path, whole, 2048 + 300)], out, batch_size)
+    assert "after 2 images" in failures(out)["a.tar"]
+
+
+def test_a_damaged_table_that_was_mended_is_no_failure_on_a_sheet(tmp_path):
+    path, out = tmp_path / "a.parquet", tmp_path / "out"
+    whole = table(path, {"image": [png(n) for n in range(40)]}, row_group_size=20, compression="none").read_bytes()
+    photo(tmp_path / "b.png")
+    inputs = [path, tmp_path / "b.png"]
+    run([torn(path, whole, 500), inputs[1]], out)
+    assert list(failures(out)) == ["a.parquet"]
+    path.write_bytes(whole[:4] + bytes(200) + whole[204:])
+    run(inputs, out)
+    assert "after 0 images" in failures(out)["a/00000.parquet"]
+    assert list(failures(out)) == ["a/00000.parquet"]
+    path.write_bytes(whole)
+    run(inputs, out)
+    assert not failures(out) and len(read_entries(out)) == 41
+
+
+def test_a_torn_archive_stays_a_failure_while_another_of_its_beginning_is_read(tmp_path):
+    """Other archives and photos that are read afterwards say nothing of it."""
+    path, out = tmp_path / "a.tar", tmp_path / "out"
+    torn(path, shard(path, {"0.png": png(0), "1.png": png(1)}).read_bytes(), 1024 + 300)
+    run([path, shard(tmp_path / "ab.tar", {"0.png": png(2), "1.png": png(3)})], out)
+    assert list(failures(out)) == ["a.tar"]

@@ -75,7 +75,9 @@ def test_where_the_path_is_no_images_name_the_query_tells_files_apart(web):
 
 
 def test_an_archive_that_is_not_there_is_said(web):
-    assert read("https://h/s.tar") == {"s": "https://h/s.tar cannot be read to its end: it is not there."}
+    assert read("https://h/s.tar") == {
+        "s": "https://h/s.tar cannot be read to its end after 0 images: it is not there."
+    }
 
 
 def test_a_torn_shard_with_a_query_is_called_by_its_path(web, tmp_path):

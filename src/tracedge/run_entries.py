@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,8 @@ from typing import Any
 from tracedge.errors import DataError, RunError
 from tracedge.jobs import Job, folded, output_name
 from tracedge.manifest import MANIFEST, parsed
+from tracedge.sources import shards, tables
+from tracedge.sources.member import images_before_tear
 
 COUNTED = ("instances", "segments", "classes")
 
@@ -55,9 +58,10 @@ class RunEntry:
 
 
 def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
-    """The last entry of each photo of a run, by file name.
+    """The last entry of each photo of a run, by file name; and of each archive that could not be read to its end.
 
-    A line that is being written is left out, and nothing is mended. Names that lead out of the folder are refused.
+    An archive of which a later run read more is no failure any more. A line that is being written is left out, and nothing is
+    mended. Names that lead out of the folder are refused.
 
     Raises:
         DataError: no manifest, or one that no run wrote.
@@ -70,6 +74,7 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             f"{folder} has no readable {MANIFEST}: expected a folder that `tracedge edges`, `segment` or another command wrote."
         ) from error
     last: dict[str, RunEntry] = {}
+    images = _ImagesBelow()
     for number, line in enumerate(lines, start=1):
         fields = parsed(line)
         if fields is None:
@@ -78,8 +83,36 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             entry = _entry(fields)
         except RunError as error:
             raise DataError(f"line {number} of {path} is not an entry of a run: {error}") from error
+        images.see(entry, is_new=folded(str(entry.relative)) not in last)
         last[folded(str(entry.relative))] = entry
-    return sorted(last.values(), key=lambda entry: entry.file)
+    return sorted((entry for entry in last.values() if not images.outlived(entry)), key=lambda entry: entry.file)
+
+
+class _ImagesBelow:
+    """How many images a manifest tells of in each folder, and told of when it said that the folder's archive was torn."""
+
+    def __init__(self) -> None:
+        self._now: Counter[str] = Counter()
+        self._then: dict[str, int] = {}
+
+    def see(self, entry: RunEntry, *, is_new: bool) -> None:
+        """A line of the manifest. is_new: no line before it tells of that image."""
+        if is_new:
+            self._now.update(folded(str(above)) for above in entry.relative.parents)
+        if _is_archive(entry):
+            name = folded(str(entry.relative))
+            self._then[name] = self._now[name]
+
+    def outlived(self, entry: RunEntry) -> bool:
+        """Whether more was read of an archive since it failed. Images before the tear may be told of after it, by their batch."""
+        if entry.error is None or not _is_archive(entry):
+            return False
+        name = folded(str(entry.relative))
+        return self._now[name] > max(self._then[name], images_before_tear(entry.error))
+
+
+def _is_archive(entry: RunEntry) -> bool:
+    return entry.file.removeprefix(str(entry.relative)) in (*shards.SUFFIXES, *tables.SUFFIXES)
 
 
 def _entry(fields: dict[str, Any]) -> RunEntry:

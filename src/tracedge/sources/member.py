@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -69,11 +70,21 @@ class Unreadable:
         yield Member(unreadable(self.name, DataError(self.reason)), self.relative, self.suffix)
 
 
-def torn(name: str, error: Exception) -> EncodedImage:
-    """An archive that fails after what could be read of it."""
-    failure = DataError(f"{name} cannot be read to its end: {reason(error)}.")
+def torn(name: str, images: int, error: Exception) -> EncodedImage:
+    """An archive that fails after so many images that could be read of it."""
+    failure = DataError(f"{name} cannot be read to its end after {images} image{'s' * (images != 1)}: {reason(error)}.")
     failure.__cause__ = error
     return unreadable(name, failure)
+
+
+def images_before_tear(said: str) -> int:
+    """How many images were read of an archive that failed, of what `torn` says; 0 where it says nothing of them.
+
+    >>> images_before_tear("DataError: a.tar cannot be read to its end after 7 images: it has 9 bytes.")
+    7
+    """
+    found = re.search(r" cannot be read to its end after (\d{1,18}) images?: ", said)
+    return int(found[1]) if found else 0
 
 
 def reason(error: Exception) -> str:

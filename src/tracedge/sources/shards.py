@@ -34,13 +34,14 @@ class Shard:
 
     def tasks(self) -> Iterator[Member]:
         """Its images in the order of the archive."""
-        names = Names(self.prefix)
+        names, images = Names(self.prefix), 0
         try:
             with opened(self.name) as stream:
                 for member, source in _images(stream, self.name):
                     yield Member(source, names.of(member), image_suffix(member))
+                    images += 1
         except Exception as error:  # of tarfile, of a decompressor, of a store
-            yield Member(torn(self.name, error), self.prefix, _suffix(self.name))
+            yield Member(torn(self.name, images, error), self.prefix, _suffix(self.name))
 
 
 class _Header(tarfile.TarInfo):

@@ -53,15 +53,16 @@ class Rows:
 
     def tasks(self) -> Iterator[Member]:
         """Its images, row by row."""
-        names = Names(self.prefix)
+        names, images = Names(self.prefix), 0
         try:
             with opened(self.name) as stream:
                 for number, row in enumerate(self._rows(stream), start=self.first):
                     source, path = _image_of(row[str(self.columns.image)], self.name, number)
                     called = _called(row[self.columns.name] if self.columns.name is not None else None, number)
                     yield Member(source, names.of(called), image_suffix(without_query(path) or called))
+                    images += 1
         except Exception as error:  # of arrow, or of a store
-            yield Member(torn(self.name, error), self.prefix, ".parquet")
+            yield Member(torn(self.name, images, error), self.prefix, ".parquet")
 
     def _rows(self, stream: Any) -> Iterator[Mapping[str, Any]]:
         wanted = [name for name in (self.columns.image, self.columns.name) if name is not None]
