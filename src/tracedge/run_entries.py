@@ -16,6 +16,8 @@ from tracedge.sources import shards, tables
 from tracedge.sources.member import images_before_tear
 
 COUNTED = ("instances", "segments", "classes")
+FIGURES = {"seconds": (), "timestep": (None,), "margin": (None,)}  # and what else than a number each may be
+LARGEST = 2.0**53  # of a figure or a count: whole numbers are exact below
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             raise DataError(f"line {number} of {path} is not an entry of a run.")
         try:
             entry = _entry(fields)
-        except RunError as error:
+        except (RunError, DataError) as error:
             raise DataError(f"line {number} of {path} is not an entry of a run: {error}") from error
         images.see(entry, is_new=folded(str(entry.relative)) not in last)
         last[folded(str(entry.relative))] = entry
@@ -116,9 +118,32 @@ def _is_archive(entry: RunEntry) -> bool:
 
 
 def _entry(fields: dict[str, Any]) -> RunEntry:
+    _refuse_no_figures(fields)
     names = [PurePosixPath(fields[name]) for name in ("output", "file")]
     for name in names:
         Job(Path(fields["file"]), name)  # refuses what leads out of a folder
     failed = fields["status"] != "ok"
     error = str(fields["error"]) if failed else None
     return RunEntry(str(names[1]), names[0], error, tuple(map(str, fields.get("suffixes", ()))), fields)
+
+
+def _refuse_no_figures(fields: Mapping[str, Any]) -> None:
+    """Raise `DataError` where something is not a number by which photos are sorted, or said of."""
+    for name, others in FIGURES.items():
+        if name in fields and fields[name] not in others and not _is_number(fields[name]):
+            raise DataError(f"its {name} is not a number.")
+    for name in COUNTED:
+        found = fields.get(name)
+        if not (
+            found is None or isinstance(found, list) or (isinstance(found, int) and _is_number(found) and found >= 0)
+        ):
+            raise DataError(f"its {name} are neither a number nor a list.")
+    scores = fields.get("scores")
+    if scores is not None and not (isinstance(scores, list) and all(map(_is_number, scores))):
+        raise DataError("its scores are not a list of numbers.")
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    )  # a nan is no number
