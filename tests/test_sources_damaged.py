@@ -98,7 +98,8 @@ def test_a_torn_archive_that_was_mended_is_no_failure_on_a_sheet(tmp_path, batch
         run([torn(path, whole, images * 1024 + 300)], out, batch_size)
         assert f"a.tar cannot be read to its end after {images} images: a header" in failures(out)["a.tar"]
         assert len(read_entries(out)) == images + 1
-    run([torn(path, whole, len(whole))], out, batch_size)
+    summary = run([torn(path, whole, len(whole))], out, batch_size)
+    assert (summary.exit_code, summary.failed_before) == (0, ())
     assert not failures(out) and len(read_entries(out)) == 9
     run([torn(path, whole, 2048 + 300)], out, batch_size)
     assert "after 2 images" in failures(out)["a.tar"]

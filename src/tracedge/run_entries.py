@@ -17,7 +17,7 @@ from tracedge.sources.member import images_before_tear
 
 COUNTED = ("instances", "segments", "classes")
 FIGURES = {"seconds": (), "timestep": (None,), "margin": (None,)}  # and what else than a number each may be
-LARGEST = 2.0**53  # of a figure or a count: whole numbers are exact below
+LARGEST = 2.0**53  # of a figure or a count, so that sums are numbers, too; a nan is not below it
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,11 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             entry = _entry(fields)
         except (RunError, DataError) as error:
             raise DataError(f"line {number} of {path} is not an entry of a run: {error}") from error
-        images.see(entry, is_new=folded(str(entry.relative)) not in last)
-        last[folded(str(entry.relative))] = entry
-    return sorted((entry for entry in last.values() if not images.outlived(entry)), key=lambda entry: entry.file)
+        name = folded(str(entry.relative))
+        images.see(name, entry, is_new=name not in last)
+        last[name] = entry
+    shown = (entry for name, entry in last.items() if not images.outlived(name, entry))
+    return sorted(shown, key=lambda entry: entry.file)
 
 
 class _ImagesBelow:
@@ -97,24 +99,26 @@ class _ImagesBelow:
         self._now: Counter[str] = Counter()
         self._then: dict[str, int] = {}
 
-    def see(self, entry: RunEntry, *, is_new: bool) -> None:
-        """A line of the manifest. is_new: no line before it tells of that image."""
-        if is_new:
-            self._now.update(folded(str(above)) for above in entry.relative.parents)
-        if _is_archive(entry):
-            name = folded(str(entry.relative))
+    def see(self, name: str, entry: RunEntry, *, is_new: bool) -> None:
+        """A line of the manifest. name: of its outputs, folded. is_new: no line before it tells of them."""
+        end = name.rfind("/") if is_new else -1
+        while end > 0:
+            self._now[name[:end]] += 1
+            end = name.rfind("/", 0, end)
+        if _is_torn_archive(entry):
             self._then[name] = self._now[name]
 
-    def outlived(self, entry: RunEntry) -> bool:
+    def outlived(self, name: str, entry: RunEntry) -> bool:
         """Whether more was read of an archive since it failed. Images before the tear may be told of after it, by their batch."""
-        if entry.error is None or not _is_archive(entry):
+        if not _is_torn_archive(entry):
             return False
-        name = folded(str(entry.relative))
+        assert entry.error is not None
         return self._now[name] > max(self._then[name], images_before_tear(entry.error))
 
 
-def _is_archive(entry: RunEntry) -> bool:
-    return entry.file.removeprefix(str(entry.relative)) in (*shards.SUFFIXES, *tables.SUFFIXES)
+def _is_torn_archive(entry: RunEntry) -> bool:
+    suffix = entry.file.removeprefix(str(entry.relative))
+    return entry.error is not None and suffix in (*shards.SUFFIXES, *tables.SUFFIXES)
 
 
 def _entry(fields: dict[str, Any]) -> RunEntry:
@@ -134,9 +138,7 @@ def _refuse_no_figures(fields: Mapping[str, Any]) -> None:
             raise DataError(f"its {name} is not a number.")
     for name in COUNTED:
         found = fields.get(name)
-        if not (
-            found is None or isinstance(found, list) or (isinstance(found, int) and _is_number(found) and found >= 0)
-        ):
+        if not (found is None or isinstance(found, list) or (type(found) is int and 0 <= found <= LARGEST)):
             raise DataError(f"its {name} are neither a number nor a list.")
     scores = fields.get("scores")
     if scores is not None and not (isinstance(scores, list) and all(map(_is_number, scores))):
@@ -144,6 +146,4 @@ def _refuse_no_figures(fields: Mapping[str, Any]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-    )  # a nan is no number
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
