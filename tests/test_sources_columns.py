@@ -34,12 +34,6 @@ def test_categories_of_pandas_are_read(tmp_path):
     assert read(tmp_path / "a.parquet", columns=Columns(name="id")) == {"a/q": 5, "a/00000001": 5}
 
 
-def test_categories_of_numbers_are_no_images(tmp_path):
-    pq.write_table(pa.table({"image": pa.array([1, 2]).dictionary_encode()}), path := tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="expected bytes, text or both in a struct"):
-        read(path)
-
-
 def test_a_row_without_a_name_is_called_by_its_number(tmp_path):
     named = {"image": [png(n) for n in range(5)], "id": ["a", None, "", " ", "00000001"]}
     path = table(tmp_path / "a.parquet", named, row_group_size=2)
