@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import zipfile
@@ -175,3 +176,104 @@ _VALUES = (
     b" " + b"9" * 5000, b" " + b"[" * 5000, b" 2020-01-01", b' """', b"[a.b]", b"[[stages]]", b" = 1", b"../up",
     b"/etc/passwd", b"#", b"\xff", b"\xc2\x85", b"9" * 400, b" {a={a={a=1}}}",
 )  # fmt: skip
+
+
+def damaged_tar(content: bytes, chance: Random) -> bytes:
+    """A tar archive with a field of a header exchanged, a member damaged, doubled or left out, or told more of; sums fit."""
+    members = _tar_members(content)
+    if not members or chance.randrange(6) == 0:
+        return damaged(content, chance)
+    at, kind = chance.randrange(len(members)), chance.randrange(7)
+    header, data = members[at]
+    if kind <= 2:
+        start, length = chance.choice(_TAR_FIELDS)
+        value = chance.choice(_TAR_TYPES if length == 1 else _TAR_VALUES)[:length]
+        members[at] = header[:start] + value.ljust(length, b"\0") + header[start + length :], data
+    elif kind == 3:
+        members[at] = header, damaged(data, chance)
+    elif kind == 4:
+        members.insert(chance.randrange(len(members) + 1), members[at])
+    elif kind == 5:
+        members.insert(at, _pax_header(chance))
+    else:
+        del members[at]
+    return b"".join(_with_sum(header) + data for header, data in members) + bytes(chance.choice((0, 512, 1024, 9728)))
+
+
+def damaged_tar_gz(content: bytes, chance: Random) -> bytes:
+    """The same within a compressed one, or the compressed one damaged."""
+    try:
+        whole = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        whole = b""
+    if not whole or chance.randrange(4) == 0:
+        return damaged(content, chance)
+    return gzip.compress(damaged_tar(whole, chance), compresslevel=1, mtime=0)
+
+
+def _tar_members(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Headers and contents, as far as they can be told."""
+    found, at = [], 0
+    while at + 512 <= len(content) and any(content[at : at + 512]):
+        size = content[at + 124 : at + 135]
+        if not size.isdigit() or set(size) & set(b"89"):
+            break
+        end = at + 512 + -(-int(size, 8) // 512) * 512
+        found.append((content[at : at + 512], content[at + 512 : end]))
+        at = end
+    return found
+
+
+def _with_sum(header: bytes) -> bytes:
+    blank = header[:148] + b" " * 8 + header[156:]
+    return header[:148] + b"%06o\0 " % sum(blank) + header[156:]
+
+
+def _pax_header(chance: Random) -> tuple[bytes, bytes]:
+    """What an extended header says of the next member, or of all that follow."""
+    data = b"".join(_pax_record(chance.choice(_PAX), chance) for _ in range(chance.choice((1, 1, 2, 6))))
+    header = b"@".ljust(124, b"\0") + b"%011o\0" % len(data)
+    kind = chance.choice((b"x", b"x", b"g", b"L", b"K", b"X"))
+    return (header.ljust(156, b"\0") + kind).ljust(257, b"\0").ljust(512, b"\0"), data.ljust(
+        -(-len(data) // 512) * 512, b"\0"
+    )
+
+
+def _pax_record(said: bytes, chance: Random) -> bytes:
+    length = len(said) + 3 + (len(said) > 6)
+    return b"%d %s\n" % (length if chance.randrange(6) else chance.choice((0, 1, 3, 99, 10**30)), said)
+
+
+_TAR_FIELDS = (
+    *((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (156, 1), (157, 100)),
+    *((257, 8), (345, 155), (386, 96), (482, 13)),
+)
+"""Where each begins, and how long it is: name, mode, size, time, type, link, kind of archive, beginning of the name, holes."""
+_TAR_TYPES = tuple(bytes([one]) for one in b"01234567xgLKSDVNXA\0\xff")
+_TAR_VALUES = (
+    b"", b"\0" * 12, b"77777777777\0", b"-0000000001\0", b"00000001000\0", b"\x80" + bytes(3) + b"\xff" * 8, b"\xff" * 12,
+    b"\xff" * 10 + b"\xfe\0", b"\x80" + b"\0" * 9 + b"\x02\0", b"nan", b" 8 ", b"../../up.png", b"/etc/passwd.png",
+    b"a/" * 45 + b"b.png", b"x.png", b"X.PNG", b"x~2.png", b".png", b"a\nb.png", b"caf\xe9.png", b"\xed\xa0\x80.png",
+    b"C:\\a.png", b" .png", b"x" * 150 + b".png", b"ustar  \0", b"ustar\x0000",
+)  # fmt: skip
+_PAX = (
+    b"size=-1", b"size=-1536", b"size=0", b"size=512", b"size=" + b"9" * 30, b"size=" + b"9" * 5000, b"size=1.5", b"size=nan",
+    b"path=../../up.png", b"path=", b"path=" + b"a/" * 3000 + b"b.png", b"path=a\0b.png", b"path=\xff.png", b"linkpath=\xff",
+    b"mtime=nan", b"mtime=1e999", b"uid=x", b"hdrcharset=BINARY", b"hdrcharset=?", b"GNU.sparse.major=1",
+    b"GNU.sparse.minor=0", b"GNU.sparse.name=y.png", b"GNU.sparse.realsize=9999999999", b"GNU.sparse.size=9999999999",
+    b"GNU.sparse.size=-9", b"GNU.sparse.map=0,1,1,-5", b"GNU.sparse.map=0,9999999999", b"GNU.sparse.map=x",
+    b"GNU.sparse.numblocks=1", b"GNU.sparse.offset=0", b"GNU.sparse.numbytes=9", b"=", b"a", b"\0",
+)  # fmt: skip
+
+
+def damaged_parquet(content: bytes, chance: Random) -> bytes:
+    """A parquet file whose footer or whose pages are damaged; the footer is where the file says that it is."""
+    if len(content) < 12 or chance.randrange(6) == 0:
+        return damaged(content, chance)
+    (length,) = struct.unpack("<I", content[-8:-4])
+    pages, footer = content[: max(0, len(content) - 8 - length)], content[-8 - length : -8]
+    if chance.randrange(3):
+        footer = damaged(footer, chance, other=content)
+    else:
+        pages = pages[:4] + damaged(pages[4:], chance)
+    return pages + footer + struct.pack("<I", len(footer)) + content[-4:]

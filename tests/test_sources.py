@@ -16,6 +16,7 @@ from PIL import Image
 from fake_runs import five_photos, photo
 from tracedge.errors import DataError, RunError, SettingsError
 from tracedge.images import load_image
+from tracedge.jobs import folded
 from tracedge.sources import Columns, LocalFiles, find_parts
 from tracedge.sources.braces import expanded
 from tracedge.sources.names import LONGEST, Names
@@ -155,13 +156,36 @@ def test_what_a_shard_claims_is_not_believed(tmp_path):
     assert "claims 1099511627776 bytes" in read(tmp_path / "b.tar")["b"]
 
 
-def test_links_and_devices_in_a_shard_are_no_images(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE):
-            header = tarfile.TarInfo("x.png")
-            header.type, header.linkname = kind, "/etc/passwd"
+def special(path: Path, kinds: tuple[bytes, ...], name: str, leads_to: str) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for kind in kinds:
+            header = tarfile.TarInfo(name)
+            header.type, header.linkname = kind, leads_to
             tar.addfile(header)
-    assert read(tmp_path / "a.tar") == {}
+    return path
+
+
+def test_devices_and_folders_in_a_shard_are_no_images(tmp_path):
+    assert read(special(tmp_path / "a.tar", (tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE), "x.png", "")) == {}
+
+
+def test_links_in_a_shard_are_not_followed_and_told_of(tmp_path):
+    links = (tarfile.SYMTYPE, tarfile.LNKTYPE)
+    path = special(tmp_path / "a.tar", links, "x.png", "/etc/passwd")
+    said = f"{path}/x.png is a link to /etc/passwd, which is not followed: pack the files themselves, by tar "
+    assert read(path) == dict.fromkeys(("a/x", "a/x~2"), f"{said}--dereference --hard-dereference.")
+    assert read(special(tmp_path / "b.tar", links, "x.json", "x.png")) == {}
+
+
+def test_a_file_that_tar_found_twice_is_an_image_and_a_link(tmp_path):
+    """As tar writes files with several names: the second is a link to the first."""
+    photo(tmp_path / "in" / "a.png", 7)
+    (tmp_path / "in" / "b.png").hardlink_to(tmp_path / "in" / "a.png")
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("a.png", "b.png"):
+            tar.add(tmp_path / "in" / name, arcname=name)
+    found = read(tmp_path / "s.tar")
+    assert found["s/a"] == 7 and "s.tar/b.png is a link to a.png, which is not followed" in found["s/b"]
 
 
 def test_members_of_one_name_are_told_apart(tmp_path):
@@ -169,6 +193,15 @@ def test_members_of_one_name_are_told_apart(tmp_path):
         tmp_path / "a.tar", {"x.png": png(1), "x.jpg": png(2), "X.png": png(3), "../x.png": png(4), "/x.png": png(5)}
     )
     assert read(path) == {"a/x": 1, "a/x~2": 2, "a/X~3": 3, "a/_/x": 4, "a/x~4": 5}
+
+
+def test_many_equal_names_cost_no_more_than_others(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr("tracedge.sources.names.folded", lambda name: asked.append(name) or folded(name))
+    names = Names(PurePosixPath("a"))
+    called = [names.of(name).name for name in ["x~3", *("x", "X") * 500]]
+    assert called[:5] == ["x~3", "x", "X~2", "x~4", "X~5"] and called[-1] == "X~1001"
+    assert len(asked) < 2 * len(called) + 2
 
 
 def test_long_names_are_cut_and_still_told_apart():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.contract import Reader
 from fuzz.readers import (
+    archives,
     arrays,
     boundaries,
     coco,
@@ -17,8 +18,5 @@ from fuzz.readers import (
     tensors,
 )
 
-READERS: dict[str, Reader] = {
-    reader.name: reader
-    for part in (pictures, coco, panoptic, arrays, semantics, lists, boundaries, diaries, configs, tensors, models)
-    for reader in part.READERS
-}
+_PARTS = (pictures, coco, panoptic, arrays, semantics, lists, boundaries, archives, diaries, configs, tensors, models)
+READERS: dict[str, Reader] = {reader.name: reader for part in _PARTS for reader in part.READERS}

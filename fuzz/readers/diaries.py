@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -10,10 +11,14 @@ from fuzz.contract import Reader
 from fuzz.json_trees import damaged_json
 from fuzz.mutations import damaged
 from tracedge.checkpoints import cut_log
+from tracedge.errors import SettingsError
 from tracedge.evaluation.journal import Journal
 from tracedge.jsonlines import encode
 from tracedge.manifest import Manifest
+from tracedge.run_entries import read_entries
 from tracedge.student.pseudo_labels import PseudoLabels
+from tracedge.visualize.contact_sheet import SORTS, SheetSettings, caption, contact_sheet, in_order
+from tracedge.visualize.thumbnails import thumbnail
 
 _SETTINGS = {"thresholds": 9, "data": {"a": {"images": 2}}}
 
@@ -28,6 +33,20 @@ def _manifests() -> list[bytes]:
         "content_hash": None,
     }
     return [encode(ok | {"suffixes": [".png"]}) + encode(lost) + encode(ok)]
+
+
+def _sheets() -> list[bytes]:
+    ok = {"file": "a.png", "output": "a", "content_hash": "0", "settings_hash": "1", "status": "ok", "error": None}
+    ok |= {"suffixes": [".edges.png"], "seconds": 0.5}
+    torn = {"status": "failed", "error": "DataError: s.tar cannot be read to its end after 1 image: it has 9 bytes."}
+    lines = [
+        ok | {"timestep": 100.0, "margin": 0.25},
+        ok | {"file": "b.jpg", "output": "b", "instances": 2, "scores": [0.5, 0.25]},
+        ok | {"file": "sub/c.png", "output": "sub/c", "segments": [[1, 2, True, None]]},
+        ok | {"file": "s/0.png", "output": "s/0", "classes": [3, 4]},
+        ok | {"file": "s.tar", "output": "s", "content_hash": None, "suffixes": []} | torn,
+    ]
+    return [b"".join(map(encode, lines)), b"".join(map(encode, [*lines, ok | {"file": "s/1.png", "output": "s/1"}]))]
 
 
 def _journals() -> list[bytes]:
@@ -57,6 +76,24 @@ def _manifest(path: Path) -> None:
         assert all(isinstance(suffix, str) for entry in last.values() for suffix in entry.get("suffixes", ()))
     with Manifest(path) as again:
         assert again.last == last
+
+
+def _sheet(path: Path) -> None:
+    """All that a sheet shows of it, in each order; no picture is there, and each says so."""
+    folder = path.parent
+    entries = read_entries(folder)
+    assert all(entry.error is None or "\n" not in caption(entry) for entry in entries)
+    for entry in entries:
+        for suffix in entry.suffixes:
+            assert ".." not in entry.output(folder, suffix).relative_to(folder).parts
+    for sort in SORTS if entries else ():
+        try:
+            assert sorted(in_order(entries, sort), key=id) == sorted(entries, key=id)
+        except SettingsError as error:
+            assert "no photo of this run has a figure" in str(error)
+    show = partial(thumbnail, folder, side=48)
+    pages = list(contact_sheet(entries, show, SheetSettings(side=48)))
+    assert bool(pages) == bool(entries)
 
 
 def _journal(path: Path) -> None:
@@ -90,6 +127,7 @@ def _settings() -> list[bytes]:
 
 READERS = [
     Reader("manifest", "manifest.jsonl", _manifests, _damaged_lines, _manifest),
+    Reader("manifest on a sheet", "manifest.jsonl", _sheets, _damaged_lines, _sheet),
     Reader("journal", "report.json.journal", _journals, _damaged_lines, _journal),
     Reader("log of a training", "train.jsonl", _logs, _damaged_lines, _log),
     Reader("settings of pseudo labels", "settings.json", _settings, damaged_json, _provenance, _pair),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,12 @@ from typing import Any
 from tracedge.errors import DataError, RunError
 from tracedge.jobs import Job, folded, output_name
 from tracedge.manifest import MANIFEST, parsed
+from tracedge.sources import shards, tables
+from tracedge.sources.member import images_before_tear
 
 COUNTED = ("instances", "segments", "classes")
+FIGURES = {"seconds": (), "timestep": (None,), "margin": (None,)}  # and what else than a number each may be
+LARGEST = 2.0**53  # of a figure or a count, so that sums are numbers, too; a nan is not below it
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ class RunEntry:
 
 
 def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
-    """The last entry of each photo of a run, by file name.
+    """The last entry of each photo of a run, by file name; and of each archive that could not be read to its end.
 
-    A line that is being written is left out, and nothing is mended. Names that lead out of the folder are refused.
+    An archive of which a later run read more is no failure any more. A line that is being written is left out, and nothing is
+    mended. Names that lead out of the folder are refused.
 
     Raises:
         DataError: no manifest, or one that no run wrote.
@@ -70,22 +76,74 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             f"{folder} has no readable {MANIFEST}: expected a folder that `tracedge edges`, `segment` or another command wrote."
         ) from error
     last: dict[str, RunEntry] = {}
+    images = _ImagesBelow()
     for number, line in enumerate(lines, start=1):
         fields = parsed(line)
         if fields is None:
             raise DataError(f"line {number} of {path} is not an entry of a run.")
         try:
             entry = _entry(fields)
-        except RunError as error:
+        except (RunError, DataError) as error:
             raise DataError(f"line {number} of {path} is not an entry of a run: {error}") from error
-        last[folded(str(entry.relative))] = entry
-    return sorted(last.values(), key=lambda entry: entry.file)
+        name = folded(str(entry.relative))
+        images.see(name, entry, is_new=name not in last)
+        last[name] = entry
+    shown = (entry for name, entry in last.items() if not images.outlived(name, entry))
+    return sorted(shown, key=lambda entry: entry.file)
+
+
+class _ImagesBelow:
+    """How many images a manifest tells of in each folder, and told of when it said that the folder's archive was torn."""
+
+    def __init__(self) -> None:
+        self._now: Counter[str] = Counter()
+        self._then: dict[str, int] = {}
+
+    def see(self, name: str, entry: RunEntry, *, is_new: bool) -> None:
+        """A line of the manifest. name: of its outputs, folded. is_new: no line before it tells of them."""
+        end = name.rfind("/") if is_new else -1
+        while end > 0:
+            self._now[name[:end]] += 1
+            end = name.rfind("/", 0, end)
+        if _is_torn_archive(entry):
+            self._then[name] = self._now[name]
+
+    def outlived(self, name: str, entry: RunEntry) -> bool:
+        """Whether more was read of an archive since it failed. Images before the tear may be told of after it, by their batch."""
+        if not _is_torn_archive(entry):
+            return False
+        assert entry.error is not None
+        return self._now[name] > max(self._then[name], images_before_tear(entry.error))
+
+
+def _is_torn_archive(entry: RunEntry) -> bool:
+    suffix = entry.file.removeprefix(str(entry.relative))
+    return entry.error is not None and suffix in (*shards.SUFFIXES, *tables.SUFFIXES)
 
 
 def _entry(fields: dict[str, Any]) -> RunEntry:
+    _refuse_no_figures(fields)
     names = [PurePosixPath(fields[name]) for name in ("output", "file")]
     for name in names:
         Job(Path(fields["file"]), name)  # refuses what leads out of a folder
     failed = fields["status"] != "ok"
     error = str(fields["error"]) if failed else None
     return RunEntry(str(names[1]), names[0], error, tuple(map(str, fields.get("suffixes", ()))), fields)
+
+
+def _refuse_no_figures(fields: Mapping[str, Any]) -> None:
+    """Raise `DataError` where something is not a number by which photos are sorted, or said of."""
+    for name, others in FIGURES.items():
+        if name in fields and fields[name] not in others and not _is_number(fields[name]):
+            raise DataError(f"its {name} is not a number.")
+    for name in COUNTED:
+        found = fields.get(name)
+        if not (found is None or isinstance(found, list) or (type(found) is int and 0 <= found <= LARGEST)):
+            raise DataError(f"its {name} are neither a number nor a list.")
+    scores = fields.get("scores")
+    if scores is not None and not (isinstance(scores, list) and all(map(_is_number, scores))):
+        raise DataError("its scores are not a list of numbers.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

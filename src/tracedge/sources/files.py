@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from tracedge.jobs import Job
 from tracedge.sources.member import Member, fetched
 from tracedge.sources.names import image_suffix
-from tracedge.sources.stores import read_bytes
+from tracedge.sources.stores import read_bytes, without_query
 
 
 @dataclass(frozen=True)
@@ -35,4 +35,4 @@ class StoredFiles:
     def tasks(self) -> Iterator[Member]:
         """Each is fetched when it is looked at."""
         for url, relative in self.files:
-            yield Member(fetched(url, partial(read_bytes, url)), relative, image_suffix(url))
+            yield Member(fetched(url, partial(read_bytes, url)), relative, image_suffix(without_query(url)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NoReturn, Protocol
 
+from tracedge.errors import DataError
 from tracedge.images import EncodedImage
 from tracedge.jobs import Task
 
@@ -48,6 +50,48 @@ class Member:
             return hashlib.sha256(self.source.read()).hexdigest()
         except Exception:  # a store raises what it likes
             return None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A `Part`: an archive of which nothing can be read. It fails alone, as one that is torn later on does.
+
+    name: its path or URL. relative: where the outputs of its images would go. suffix: of its name. reason: a sentence.
+    """
+
+    name: str
+    relative: PurePosixPath
+    suffix: str
+    reason: str
+    prefix: None = None
+
+    def tasks(self) -> Iterator[Member]:
+        """The archive itself, which fails."""
+        yield Member(unreadable(self.name, DataError(self.reason)), self.relative, self.suffix)
+
+
+def torn(name: str, images: int, error: Exception) -> EncodedImage:
+    """An archive that fails after so many images that could be read of it."""
+    failure = DataError(f"{name} cannot be read to its end after {images} image{'s' * (images != 1)}: {reason(error)}.")
+    failure.__cause__ = error
+    return unreadable(name, failure)
+
+
+def images_before_tear(said: str) -> int:
+    """How many images were read of an archive that failed, of what `torn` says; 0 where it says nothing of them.
+
+    >>> images_before_tear("DataError: a.tar cannot be read to its end after 7 images: it has 9 bytes.")
+    7
+    """
+    found = re.search(r" cannot be read to its end after (\d{1,18}) images?: ", said)
+    return int(found[1]) if found else 0
+
+
+def reason(error: Exception) -> str:
+    """What another library's error says, to stand within a sentence: one line, without the full stop at its end."""
+    if isinstance(error, FileNotFoundError):  # stores say the name alone
+        return "it is not there"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def held(name: str, data: bytes) -> EncodedImage:

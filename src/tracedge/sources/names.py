@@ -54,16 +54,19 @@ class Names:
 
     def __init__(self, prefix: PurePosixPath) -> None:
         self.prefix = prefix
-        self._given: set[str] = set()
+        self._given: dict[str, int] = {}  # folded name -> the last number that it was told apart by
 
     def of(self, name: str) -> PurePosixPath:
         """The name under which the outputs of a member go."""
         safe = candidate = safe_name(name)
-        number = 1
-        while folded(str(candidate)) in self._given:
+        first = key = folded(str(safe))
+        number = self._given.get(first, 1)
+        while key in self._given:
             number += 1
             candidate = safe.with_name(f"{safe.name}~{number}")
-        self._given.add(folded(str(candidate)))
+            key = folded(str(candidate))
+        self._given[key] = 1
+        self._given[first] = number
         return self.prefix / candidate
 
 

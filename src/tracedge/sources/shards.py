@@ -1,7 +1,7 @@
 """webdataset shards: tar archives of images, read from front to back and never unpacked.
 
-Of a sample's files (`0001.jpg`, `0001.json`) only the images count. What is torn off or damaged is a failure of the
-archive itself, after all the members before it.
+Of a sample's files (`0001.jpg`, `0001.json`) only the images count. Links by the name of an image are failures. What is
+torn off or damaged is a failure of the archive itself, after all the members before it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import IO, Literal, Self
 
 from tracedge.errors import DataError
 from tracedge.images import EncodedImage
-from tracedge.sources.member import MAX_BYTES, Member, held, unreadable
+from tracedge.sources.member import MAX_BYTES, Member, held, torn, unreadable
 from tracedge.sources.names import Names, image_suffix
-from tracedge.sources.stores import opened
+from tracedge.sources.stores import opened, without_query
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 LONGEST_HEADER = 2**20  # bytes of a long name or of extended fields; they are read into memory
 
+_WITHOUT_LINKS = "pack the files themselves, by tar --dereference --hard-dereference"
 _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
@@ -33,17 +34,14 @@ class Shard:
 
     def tasks(self) -> Iterator[Member]:
         """Its images in the order of the archive."""
-        names = Names(self.prefix)
+        names, images = Names(self.prefix), 0
         try:
             with opened(self.name) as stream:
                 for member, source in _images(stream, self.name):
                     yield Member(source, names.of(member), image_suffix(member))
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
+                    images += 1
         except Exception as error:  # of tarfile, of a decompressor, of a store
-            broken = DataError(f"{self.name} cannot be read to its end: {' '.join(str(error).split())}.")
-            broken.__cause__ = error
-            yield Member(unreadable(self.name, broken), self.prefix, _suffix(self.name))
+            yield Member(torn(self.name, images, error), self.prefix, _suffix(self.name))
 
 
 class _Header(tarfile.TarInfo):
@@ -67,7 +65,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage]]:
-    mode: Literal["r:", "r:gz"] = "r:" if archive.lower().endswith(".tar") else "r:gz"
+    mode: Literal["r:", "r:gz"] = "r:" if _suffix(archive) == ".tar" else "r:gz"
     # Not tarfile's streams ("r|"): those walk to the end of what a header claims, be it terabytes.
     with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as tar:
         before = -1
@@ -76,9 +74,14 @@ def _images(stream: IO[bytes], archive: str) -> Iterator[tuple[str, EncodedImage
             if header.size < 0 or header.offset <= before:  # by an extended header: it would go round for ever
                 raise DataError(f"the header at byte {header.offset} claims {header.size} bytes")
             before = header.offset
-            if not header.isreg() or not _is_wanted(header.name):
+            is_link = header.issym() or header.islnk()
+            if not (header.isreg() or is_link) or not _is_wanted(header.name):
                 continue
             name = f"{archive}/{header.name}"
+            if is_link:  # it may lead back to what was read, or out of the archive
+                error = DataError(f"{name} is a link to {header.linkname}, which is not followed: {_WITHOUT_LINKS}.")
+                yield header.name, unreadable(name, error)
+                continue
             if header.size > MAX_BYTES:
                 error = DataError(f"{name} has {header.size} bytes, expected an encoded image of at most {MAX_BYTES}.")
                 yield header.name, unreadable(name, error)
@@ -95,4 +98,4 @@ def _is_wanted(name: str) -> bool:
 
 
 def _suffix(name: str) -> str:
-    return next(suffix for suffix in (".tar.gz", ".tgz", ".tar") if name.lower().endswith(suffix))
+    return next(suffix for suffix in SUFFIXES if without_query(name).lower().endswith(suffix))

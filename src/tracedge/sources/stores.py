@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,33 @@ def is_url(name: str) -> bool:
     (True, False)
     """
     return "://" in name
+
+
+def is_web(name: str) -> bool:
+    """Whether a name is an address of the web: files alone, whose names hold any sign, and a query after them.
+
+    >>> is_web("https://a.org/b.jpg?size=2"), is_web("s3://bucket/a.jpg")
+    (True, False)
+    """
+    return name.lower().startswith(("http://", "https://"))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name means several by `*`, `?` or `[`.
+
+    >>> is_pattern("s3://bucket/*.jpg"), is_pattern("https://a.org/b.jpg?size=2")
+    (True, False)
+    """
+    return glob.has_magic(name) and not is_web(name)
+
+
+def without_query(name: str) -> str:
+    """An address of the web without what follows its path; any other name as it is.
+
+    >>> without_query("https://a.org/b.tar?by=c/d#e"), without_query("what?.tar")
+    ('https://a.org/b.tar', 'what?.tar')
+    """
+    return re.split("[?#]", name, maxsplit=1)[0] if is_web(name) else name
 
 
 def local_path(url: str) -> str:

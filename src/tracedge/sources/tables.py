@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tracedge.errors import DataError, MissingExtraError, SettingsError
+from tracedge.errors import DataError, MissingExtraError, SettingsError, TracedgeError
 from tracedge.images import EncodedImage
-from tracedge.sources.member import Member, fetched, held, unreadable
+from tracedge.sources.member import Member, fetched, held, reason, torn, unreadable
 from tracedge.sources.names import Names, image_suffix
-from tracedge.sources.stores import is_url, opened, read_bytes
+from tracedge.sources.stores import is_url, opened, read_bytes, without_query
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,8 +33,8 @@ ROWS_AT_ONCE = 16
 class Columns:
     """Which columns of a parquet file are read.
 
-    image: of the images; None: the first of `IMAGE_COLUMNS` that there is. name: of the names of outputs; None: the number
-    of the row.
+    image: of the images; None: the first of `IMAGE_COLUMNS` that there is. name: of the names of outputs; None, or where a
+    row has none: the number of the row.
     """
 
     image: str | None = None
@@ -53,19 +53,16 @@ class Rows:
 
     def tasks(self) -> Iterator[Member]:
         """Its images, row by row."""
-        names = Names(self.prefix)
+        names, images = Names(self.prefix), 0
         try:
             with opened(self.name) as stream:
                 for number, row in enumerate(self._rows(stream), start=self.first):
                     source, path = _image_of(row[str(self.columns.image)], self.name, number)
-                    called = f"{number:08d}" if self.columns.name is None else str(row[self.columns.name])
-                    yield Member(source, names.of(called), image_suffix(path or called))
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
+                    called = _called(row[self.columns.name] if self.columns.name is not None else None, number)
+                    yield Member(source, names.of(called), image_suffix(without_query(path) or called))
+                    images += 1
         except Exception as error:  # of arrow, or of a store
-            broken = DataError(f"{self.name} cannot be read to its end: {' '.join(str(error).split())}.")
-            broken.__cause__ = error
-            yield Member(unreadable(self.name, broken), self.prefix, ".parquet")
+            yield Member(torn(self.name, images, error), self.prefix, ".parquet")
 
     def _rows(self, stream: Any) -> Iterator[Mapping[str, Any]]:
         wanted = [name for name in (self.columns.image, self.columns.name) if name is not None]
@@ -78,15 +75,19 @@ def parts_of(name: str, prefix: PurePosixPath, columns: Columns) -> list[Rows]:
     """The parts of a file, one for each row group; where a column names the outputs, the whole file, since a name may return.
 
     Raises:
-        DataError: it is no parquet file. SettingsError: it lacks a column, or it holds no images.
-        MissingExtraError: pyarrow is not installed.
+        DataError: it cannot be read, or is no parquet file. SettingsError: it does not exist, it lacks a column, or it holds
+        no images. MissingExtraError: pyarrow is not installed.
     """
-    with opened(name) as stream:
-        try:
+    try:
+        with opened(name) as stream:
             file = _parquet().ParquetFile(stream)
             schema, metadata = file.schema_arrow, file.metadata
-        except (ValueError, OSError) as error:  # arrow's own errors are these
-            raise DataError(f"{name} is not a readable parquet file: {error}.") from error
+    except TracedgeError:
+        raise
+    except FileNotFoundError as error:
+        raise SettingsError(f"{name} does not exist, expected a file.") from error
+    except Exception as error:  # of arrow, or of a store
+        raise DataError(f"{name} is not a readable parquet file: {reason(error)}.") from error
     chosen = Columns(_image_column(schema, columns.image, name), columns.name)
     if chosen.name is not None and chosen.name not in schema.names:
         raise SettingsError(f"{name} has no column {chosen.name!r}, its columns are {', '.join(schema.names)}.")
@@ -114,10 +115,18 @@ def _image_column(schema: pyarrow.Schema, asked: str | None, file: str) -> str:
 def _holds_images(kind: pyarrow.DataType) -> bool:
     from pyarrow import types
 
+    if types.is_dictionary(kind):  # as pandas writes categories
+        kind = kind.value_type
     if types.is_struct(kind):
         return {field.name for field in kind} >= {"bytes"} or {field.name for field in kind} >= {"path"}
     plain = (types.is_binary, types.is_large_binary, types.is_string, types.is_large_string)
     return any(is_it(kind) for is_it in plain)
+
+
+def _called(cell: Any, number: int) -> str:
+    """The name that a row gives its outputs: the number of the row where it says none."""
+    name = cell.decode(errors="replace") if isinstance(cell, bytes) else "" if cell is None else str(cell)
+    return name if name.strip() else f"{number:08d}"
 
 
 def _image_of(cell: Any, file: str, number: int) -> tuple[EncodedImage, str]:
@@ -173,7 +182,7 @@ def _place_of(path: str, file: str) -> str:
     if is_url(path) or not parts or PurePosixPath(path).is_absolute() or Path(path).is_absolute() or ".." in parts:
         raise DataError(f"{path} leads out of the folder of {file}: write paths relative to it, or URLs of a store.")
     if is_url(file):
-        return f"{file.rsplit('/', 1)[0]}/{path}"
+        return f"{without_query(file).rsplit('/', 1)[0]}/{path}"
     folder = Path(file).parent
     if not (folder / path).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{path} leads out of the folder of {file} by a link.")
