@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from tracedge.errors import DataError, TracedgeError
-from tracedge.web.desk import Choice, Comparison, Desk
+from tracedge.web.desk import SOON, Choice, Comparison, Desk
 from tracedge.web.reading import Controls
+from tracedge.web.visits import AtWorkError
 from tracedge.web.words import problems_html
 
 SHORTEST_KEY = 7
@@ -86,7 +87,7 @@ class Handlers:
     ) -> list[Any]:
         """Another zoom: the model is asked anew."""
         controls, key = Controls(strength, smallest / 100, zoom), _key(request)
-        if not self.desk.names(key):
+        if not self.desk.visits.has_photos(key):
             return [gr.skip()] * 5
         self.desk.reread(key, controls, _report(progress))
         return [*self._view(key, index, controls), _no_files()]
@@ -94,10 +95,16 @@ class Handlers:
     @said
     def find(self, index: int, strength: float, smallest: float, zoom: int, request: gr.Request) -> list[Any]:
         """Other masks of the same edges: no model is asked."""
-        key = _key(request)
-        if not self.desk.names(key):
+        if not self.desk.visits.has_photos(_key(request)):
             return [gr.skip()] * 5
-        return [*self._view(key, index, Controls(strength, smallest / 100, zoom)), _no_files()]
+        return [*self._view_soon(_key(request), index, Controls(strength, smallest / 100, zoom)), _no_files()]
+
+    @said
+    def catch_up(self, index: int, strength: float, smallest: float, zoom: int, request: gr.Request) -> list[Any]:
+        """The view as the controls are by now: what `find` and `pick` left out while something else was done."""
+        if not self.desk.visits.has_photos(_key(request)):
+            return [gr.skip()] * 4
+        return self._view_soon(_key(request), index, Controls(strength, smallest / 100, zoom))
 
     @said
     def pick(
@@ -105,7 +112,8 @@ class Handlers:
     ) -> list[Any]:
         """Another of the visitor's photos. Files are of all of them, and stay."""
         index = int(chosen.index)
-        return [index, *self._view(_key(request), index, Controls(strength, smallest / 100, zoom)), *_nothing_closer()]
+        controls = Controls(strength, smallest / 100, zoom)
+        return [index, *self._view_soon(_key(request), index, controls), *_nothing_closer()]
 
     def opens(self, tab: str) -> Callable[[gr.Request], None]:
         """What remembers that this tab is open; a function, since gradio sees no types of a partial one."""
@@ -128,7 +136,7 @@ class Handlers:
     ) -> list[Any]:
         """What the tabs show that take the model longer, if one of them is open."""
         key, controls = _key(request), Controls(strength, smallest / 100, zoom)
-        if not self.desk.names(key):
+        if not self.desk.visits.has_photos(key):
             return _nothing_closer()
         compared = self.desk.compare(key, index, controls)
         choice = self.desk.explain(key, index, _report(progress))
@@ -159,8 +167,15 @@ class Handlers:
         view = self._view(key, 0, controls) if names else [None, None, "", ""]
         return [problems, gallery, 0, *view, _no_files(), *_nothing_closer()]
 
-    def _view(self, key: str, index: int, controls: Controls) -> list[Any]:
-        view = self.desk.view(key, index, controls)
+    def _view_soon(self, key: str, index: int, controls: Controls) -> list[Any]:
+        """What is there stays while something else is done for the visitor; `catch_up` follows it."""
+        try:
+            return self._view(key, index, controls, SOON)
+        except AtWorkError:
+            return [gr.skip()] * 4
+
+    def _view(self, key: str, index: int, controls: Controls, seconds: float | None = None) -> list[Any]:
+        view = self.desk.view(key, index, controls, seconds)
         return [str(view.objects), (str(view.photo), str(view.edges)), view.line, view.table]
 
     def _chosen(self, key: str, index: int, choice: Choice | None) -> list[Any]:

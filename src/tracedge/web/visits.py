@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tracedge.errors import DataError
 from tracedge.web.kept import KeptPhoto
 from tracedge.web.limits import Limits
 from tracedge.web.reading import RGB
@@ -21,6 +22,10 @@ VISITS, EXAMPLES = "visits", "examples"
 RECEIVED = "received"
 UPLOAD_MINUTES, HALF_MINUTES = 5, 30
 """After which an upload goes that lies where gradio put it, and one that never became whole."""
+
+
+class AtWorkError(DataError):
+    """Something else is being done for the visitor, and takes longer than this caller waits."""
 
 
 @dataclass
@@ -86,18 +91,24 @@ class Visits:
         return len(self._visits)
 
     @contextmanager
-    def open(self, key: str) -> Iterator[Visit]:
-        """The visit of a key, a new one if there is none; for one caller at a time."""
+    def open(self, key: str, seconds: float | None = None) -> Iterator[Visit]:
+        """The visit of a key, a new one if there is none; for one caller at a time.
+
+        Raises:
+            AtWorkError: for longer than so many seconds. None: this caller waits for as long as it takes.
+        """
         self.sweep()
         with self._lock:
             visit = self._of(key)
+        if not visit.lock.acquire(timeout=-1 if seconds is None else seconds):
+            raise AtWorkError("Your photos are still being worked on: ask again in a moment.")
         try:
-            with visit.lock:
-                visit.used = self._clock()
-                visit.folder.mkdir(mode=0o700, exist_ok=True)  # it may have ended while this caller waited
-                yield visit
-                visit.used = self._clock()
+            visit.used = self._clock()
+            visit.folder.mkdir(mode=0o700, exist_ok=True)  # it may have ended while this caller waited
+            yield visit
+            visit.used = self._clock()
         finally:
+            visit.lock.release()
             if visit.ended:
                 self._end([visit])
         self._make_room(key)
@@ -116,6 +127,11 @@ class Visits:
             visit.lock.release()
             if visit.ended:
                 self._end([visit])
+
+    def has_photos(self, key: str) -> bool:
+        """Whether the visitor has photos, read or being read. Waits for nothing."""
+        visit = self._visits.get(key)
+        return visit is not None and bool(visit.photos)
 
     def open_tab(self, key: str, tab: str) -> None:
         """Remember what the visitor looks at. Waits for nothing."""
