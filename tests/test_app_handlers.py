@@ -19,7 +19,7 @@ EMPTY = [None, None, "", ""]
 
 def of(session: str | None) -> SimpleNamespace:
     """A request of a session."""
-    return SimpleNamespace(session_hash=session)
+    return SimpleNamespace(session_hash=session, client=None)
 
 
 def told(share: float, desc: str) -> None:

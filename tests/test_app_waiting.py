@@ -26,7 +26,7 @@ SAYS = "said => document.querySelector('#line').innerText.includes(said)"
 
 
 def of(session: str) -> SimpleNamespace:
-    return SimpleNamespace(session_hash=session)
+    return SimpleNamespace(session_hash=session, client=None)
 
 
 def told(share: float, desc: str) -> None:

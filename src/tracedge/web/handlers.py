@@ -11,6 +11,7 @@ import gradio as gr
 
 from tracedge.errors import DataError, TracedgeError
 from tracedge.web.desk import SOON, Choice, Comparison, Desk
+from tracedge.web.guard import network
 from tracedge.web.reading import Controls
 from tracedge.web.visits import AtWorkError
 from tracedge.web.words import problems_html
@@ -46,7 +47,8 @@ class Handlers:
     @said
     def receive(self, files: list[str] | None, request: gr.Request) -> None:
         """Uploads, which then wait for the model. The drop zone is empty again afterwards."""
-        self.desk.visits.receive(_key(request), [Path(file) for file in files or []])
+        sender = network(request.client.host if request.client else "")
+        self.desk.visits.receive(_key(request), [Path(file) for file in files or []], sender)
 
     @said
     def take(

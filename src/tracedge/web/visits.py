@@ -32,13 +32,15 @@ class AtWorkError(DataError):
 class Visit:
     """One visitor's photos.
 
-    received: files that wait to be read. left_out: how many more came than may. tab: what is open before the visitor. used: when
-    something was asked for last, in seconds. ended: its folder goes as soon as nothing is done in it.
+    received: files that wait to be read. sender: the address that they came from. left_out: how many more came than may. tab:
+    what is open before the visitor. used: when something was asked for last, in seconds. ended: its folder goes as soon as
+    nothing is done in it.
     """
 
     folder: Path
     photos: list[KeptPhoto] = field(default_factory=list)
     received: list[Path] = field(default_factory=list)
+    sender: str = ""
     left_out: int = 0
     tab: str = ""
     ended: bool = False
@@ -138,18 +140,25 @@ class Visits:
         with self._lock:
             self._of(key).tab = tab
 
-    def receive(self, key: str, uploads: Sequence[Path]) -> None:
+    def receive(self, key: str, uploads: Sequence[Path], sender: str = "") -> None:
         """Keep uploads for the visit, to be read later, in place of what waited there. Waits for nothing.
 
         gradio calls an upload by its bytes: another visitor's, or another name's, may be the same file, or share its folder.
         So it is linked, and what gradio has goes by its age alone.
+
+        Raises:
+            DataError: with what waits in other visits of this sender it is more than one may have wait.
         """
         self.sweep()
+        taken = uploads[: self._limits.max_photos]
         with self._lock:
             visit = self._of(key)
+            others = [one for one in self._visits.values() if one.sender == sender and one is not visit]
+            if _bytes(taken) + sum(_bytes(one.received) for one in others) > self._limits.max_waiting:
+                raise DataError("Too many photos from your address wait to be read: drop these again in a few minutes.")
             _remove(visit.received)
-            visit.received, visit.left_out = [], max(0, len(uploads) - self._limits.max_photos)
-            for path in uploads[: self._limits.max_photos]:
+            visit.received, visit.sender, visit.left_out = [], sender, len(uploads) - len(taken)
+            for path in taken:
                 place = visit.folder / f"{RECEIVED}-{secrets.token_hex(16)}"
                 place.mkdir(mode=0o700, parents=True)
                 visit.received.append(place / path.name)
@@ -248,6 +257,15 @@ def _link(upload: Path, place: Path) -> None:
             os.link(upload, place)
         except PermissionError:  # a file system that has no links
             shutil.copyfile(upload, place)
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    """Of all those that are there."""
+    total = 0
+    for path in files:
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def _remove(received: Sequence[Path]) -> None:
