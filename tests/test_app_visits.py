@@ -92,6 +92,30 @@ def test_an_idle_visit_is_forgotten_and_so_are_uploads_that_nobody_read(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["77aa", "examples", "tmp1", "visits"]
 
 
+def test_a_visit_at_work_is_neither_idle_nor_makes_room(tmp_path):
+    clock = Clock()
+    visits = Visits(tmp_path, SMALL, clock)
+    with visits.open("a") as visit:
+        visit.add("photo.png", IMAGE)
+        clock.now = 11 * 60
+        visits.sweep()
+        for key in ("b", "c"):  # 24 pixels each, and 48 are kept
+            clock.now += 1
+            with visits.open(key) as other:
+                other.add("photo.png", IMAGE)
+    assert visits.has_photos("a")
+    assert not visits.has_photos("b")
+    assert visits.has_photos("c")
+    assert visit.folder.exists()
+
+
+def test_the_end_waits_for_what_is_being_done_but_not_for_ever(tmp_path):
+    visits = Visits(tmp_path, SMALL)
+    with visits.open("a"):
+        assert not visits.wait(seconds=0.1)
+    assert visits.wait(seconds=0.1)
+
+
 def test_all_that_waits_is_counted_once_and_another_drop_takes_its_place(tmp_path):
     visits = Visits(tmp_path, SMALL)
     (tmp_path / "0f3a").mkdir()
