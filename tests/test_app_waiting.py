@@ -54,17 +54,17 @@ def photo(tmp_path) -> str:
 
 def test_controls_answer_while_other_visitors_are_read_and_turn_theirs(handlers, reader, photo):
     for who in (FIRST, SECOND, THIRD):
-        handlers.receive([photo], who)
-        handlers.take(*PLAIN, who, told)
+        handlers.receive(who, [photo])
+        handlers.take(who, told, *PLAIN)
     with ThreadPoolExecutor(1) as model, ThreadPoolExecutor(MASKS["concurrency_limit"]) as masks:
         with reader.held():
-            reads = [model.submit(handlers.reread, 0, *PLAIN[:2], 2, who, told) for who in (FIRST, SECOND)]
+            reads = [model.submit(handlers.reread, who, told, 0, *PLAIN[:2], 2) for who in (FIRST, SECOND)]
             reader.wait_until_asked(SECONDS)
-            turned = [masks.submit(handlers.find, 0, *STRONG, FIRST) for _ in range(2)]
-            picked = masks.submit(handlers.pick, *STRONG, FIRST, SimpleNamespace(index=0))
-            made = masks.submit(handlers.files, ["coco"], *STRONG, FIRST)
+            turned = [masks.submit(handlers.find, FIRST, 0, *STRONG) for _ in range(2)]
+            picked = masks.submit(handlers.pick, FIRST, SimpleNamespace(index=0), *STRONG)
+            made = masks.submit(handlers.files, FIRST, ["coco"], *STRONG)
             for who in (SECOND, THIRD):  # one waits for the model, one asks nothing of it
-                objects, _, line, _, files = masks.submit(handlers.find, 0, *STRONG, who).result(SECONDS)
+                objects, _, line, _, files = masks.submit(handlers.find, who, 0, *STRONG).result(SECONDS)
                 assert objects.endswith(".png") and "photo.png" in line and files["value"] is None
             assert [one.result(SECONDS)[:4] for one in turned] == [KEPT, KEPT]
             assert picked.result(SECONDS)[:5] == [0, *KEPT]
@@ -72,12 +72,12 @@ def test_controls_answer_while_other_visitors_are_read_and_turn_theirs(handlers,
                 made.result(SECONDS)
         assert [read.result(SECONDS)[4]["visible"] for read in reads] == [False, False]
     fine = (*STRONG[:2], 2)
-    caught_up = handlers.catch_up(0, *fine, FIRST)
-    assert KEPT != caught_up == handlers.find(0, *fine, FIRST)[:4]
+    caught_up = handlers.catch_up(FIRST, 0, *fine)
+    assert KEPT != caught_up == handlers.find(FIRST, 0, *fine)[:4]
 
 
 def test_without_a_photo_there_is_nothing_to_catch_up_with(handlers):
-    assert handlers.catch_up(0, *PLAIN, FIRST) == KEPT
+    assert handlers.catch_up(FIRST, 0, *PLAIN) == KEPT
 
 
 @pytest.mark.slow
