@@ -35,6 +35,9 @@ test-slow: dev  ## The slow tests alone: kills at random moments, a cluster, a b
 docs: dev  ## The documents as a site, in out/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
+screenshots: dev  ## The pictures of the page in docs/pictures, taken anew (needs chromium)
+	TRACEDGE_SCREENSHOTS=docs/pictures $(BIN)/python -m pytest -m slow -rs tests/test_app_screenshots.py
+
 fuzz: dev  ## Damage every file that is read, guided by coverage, 45 seconds a reader (Linux)
 	$(BIN)/python -m fuzz all --seconds 45
 
@@ -46,5 +49,5 @@ check: dev  ## Lint, format and types
 clean:  ## Remove the environment and outputs
 	rm -rf $(VENV) out build .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: help env dev demo test test-slow fuzz docs check clean
+.PHONY: help env dev demo test test-slow screenshots fuzz docs check clean
 .DEFAULT_GOAL := help

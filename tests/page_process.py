@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+PAGE = ("-m", "tracedge", "app", "--device", "cpu")
+SLOW_PAGE = (str(Path(__file__).parent / "slow_reader.py"),)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -25,10 +27,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(log: Path, temporary: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def started(
+    log: Path, temporary: Path, *options: str, program: tuple[str, ...] = PAGE, **variables: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a page that is ready, and its process; its private folder lies in `temporary`. Ended at the end."""
     port = free_port()
-    command = [sys.executable, "-m", "tracedge", "app", "--port", str(port), "--device", "cpu", *options]
+    command = [sys.executable, *program, *options, "--port", str(port)]
     environment = os.environ | {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"} | variables
     with (
         log.open("w") as output,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tracedge.web.guard import MAX_MESSAGE, Guard
+from tracedge.web.guard import FRESH_SECONDS, MAX_MESSAGE, Guard
 
 
 def ask(
@@ -13,16 +13,12 @@ def ask(
     """Status, headers and body that a guarded application gives; it would itself say 200 and "inside"."""
     sent: list[dict] = []
 
-    async def inside(scope, receive, send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"inside"})
-
     async def send(message) -> None:
         sent.append(message)
 
     headers = [] if length is None else [(b"content-length", length.encode())]
     scope = {"type": "http", "path": path, "method": method, "headers": headers}
-    asyncio.run(Guard(inside, max_upload=5_000_000, **limits)(scope, None, send))
+    asyncio.run(Guard(answering, max_upload=5_000_000, **limits)(scope, None, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -74,3 +70,40 @@ def test_uploads_on_their_way_count_until_they_are_there():
     asyncio.run(guard(upload, None, send))
     asyncio.run(guard(upload, None, send))
     assert statuses == [507, 200, 200]
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_address_that_only_uploads_leaves_room_for_others():
+    clock = Clock()
+    guard = Guard(answering, max_upload=600, max_unread=10_000, max_fresh=1000, clock=clock)
+    assert upload(guard, "192.0.2.1", 600) == 200
+    assert upload(guard, "192.0.2.1", 401) == 507
+    assert upload(guard, "192.0.2.1", 400) == 200
+    assert upload(guard, "192.0.2.2", 600) == 200
+    assert [upload(guard, f"2001:db8::{number}", 600) for number in range(2)] == [200, 507]  # one network
+    clock.now = FRESH_SECONDS + 1
+    assert upload(guard, "192.0.2.1", 600) == 200
+
+
+async def answering(scope, receive, send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+def upload(guard, host: str, length: int) -> int:
+    """The status of an upload of so many bytes from an address."""
+    sent: list[dict] = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    headers = [(b"content-length", str(length).encode())]
+    scope = {"type": "http", "path": "/upload", "method": "POST", "headers": headers, "client": (host, 50_000)}
+    asyncio.run(guard(scope, None, send))
+    return sent[0]["status"]

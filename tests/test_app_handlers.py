@@ -19,7 +19,7 @@ EMPTY = [None, None, "", ""]
 
 def of(session: str | None) -> SimpleNamespace:
     """A request of a session."""
-    return SimpleNamespace(session_hash=session)
+    return SimpleNamespace(session_hash=session, client=None)
 
 
 def told(share: float, desc: str) -> None:
@@ -40,7 +40,7 @@ def photo(tmp_path) -> str:
 @pytest.mark.parametrize("session", [None, "", "None", "abc"])
 def test_a_request_without_a_sessions_name_is_refused(handlers, photo, session):
     with pytest.raises(gr.Error, match="session name"):
-        handlers.receive([photo], of(session))
+        handlers.receive(of(session), [photo])
     with pytest.raises(gr.Error, match="session name"):
         handlers.opens(COMPARE)(of(session))
     handlers.close(of(session))
@@ -49,22 +49,22 @@ def test_a_request_without_a_sessions_name_is_refused(handlers, photo, session):
 
 def test_the_slower_tabs_and_the_files_let_go_of_the_photo_before(handlers, photo, tmp_path):
     who = of("0123456789")
-    handlers.receive([photo], who)
+    handlers.receive(who, [photo])
     problems, _, _, *view, files, before, after, compared, chosen, step, attention, curve = handlers.take(
-        *TURNED, who, told
+        who, told, *TURNED
     )
     assert problems["visible"] is False
     assert None not in view
     assert files["value"] is None
     assert [before, after, compared, chosen, attention, curve] == [None, None, "", "", None, ""]
     assert step["interactive"] is False
-    picked = handlers.pick(*TURNED, who, SimpleNamespace(index=0))
+    picked = handlers.pick(who, SimpleNamespace(index=0), *TURNED)
     assert picked[5:7] == [None, None]
-    assert handlers.find(0, *TURNED, who)[4]["value"] is None
+    assert handlers.find(who, 0, *TURNED)[4]["value"] is None
     # A file that cannot be read leaves nothing of the one before.
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    handlers.receive([str(tmp_path / "broken.png")], who)
-    problems, _, _, *view, _, before, _, _, _, _, _, curve = handlers.take(*TURNED, who, told)
+    handlers.receive(who, [str(tmp_path / "broken.png")])
+    problems, _, _, *view, _, before, _, _, _, _, _, curve = handlers.take(who, told, *TURNED)
     assert "broken.png" in problems["value"]
     assert view == EMPTY
     assert (before, curve) == (None, "")
@@ -72,5 +72,5 @@ def test_the_slower_tabs_and_the_files_let_go_of_the_photo_before(handlers, phot
 
 def test_without_a_photo_looking_closer_shows_nothing_and_fails_nowhere(handlers):
     who = of("0123456789")
-    assert handlers.look_closer(0, *TURNED, who, told)[:4] == EMPTY
-    assert handlers.look_at(0, 100.0, who) == [gr.skip()] * 2
+    assert handlers.look_closer(who, told, 0, *TURNED)[:4] == EMPTY
+    assert handlers.look_at(who, 0, 100.0) == [gr.skip()] * 2

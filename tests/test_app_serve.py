@@ -1,11 +1,13 @@
 """The page as a process: it says early what will not do, asks itself through no proxy, and ends cleanly, leaving nothing."""
 
+import http.client
 import json
 import signal
 import socket
 import time
 import urllib.request
 import uuid
+from contextlib import closing
 
 import pytest
 from PIL import Image
@@ -47,6 +49,30 @@ def test_a_page_behind_a_proxy_ends_cleanly_while_a_photo_is_read(tmp_path, name
         assert process.wait(30) == 0
     assert "terminate called" not in (tmp_path / "log").read_text()
     assert list(tmp_path.glob("tracedge-page-*")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_guard_stands_before_the_page_with_its_limits(tmp_path):
+    with started(tmp_path / "log", tmp_path, "--size", "64", "--max-photos", "1", "--max-megabytes", "99") as (url, _):
+        with DIRECT.open(url, timeout=30) as answer:
+            assert "default-src 'self'" in answer.headers["content-security-policy"]
+        with announced_upload(url, 100 * 2**20 + 1) as upload:
+            assert upload.getresponse().status == 413
+        most = 100 * 2**20  # a third of six times this is one address's
+        with announced_upload(url, most), announced_upload(url, most), announced_upload(url, 1) as upload:
+            assert upload.getresponse().status == 507
+
+
+def announced_upload(url: str, size: int):
+    """A connection on which so many bytes are said to come; closed at the end."""
+    upload = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    upload.putrequest("POST", "/gradio_api/upload")
+    upload.putheader("Content-Type", "multipart/form-data; boundary=edge")
+    upload.putheader("Content-Length", str(size))
+    upload.endheaders()
+    time.sleep(0.5)  # until it is heard
+    return closing(upload)
 
 
 def ask_for_a_reading(address, photo) -> None:

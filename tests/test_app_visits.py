@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from tracedge.errors import SettingsError
+from tracedge.errors import DataError, SettingsError
 from tracedge.web.limits import Limits
 from tracedge.web.visits import Visits
 
@@ -92,6 +92,30 @@ def test_an_idle_visit_is_forgotten_and_so_are_uploads_that_nobody_read(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["77aa", "examples", "tmp1", "visits"]
 
 
+def test_a_visit_at_work_is_neither_idle_nor_makes_room(tmp_path):
+    clock = Clock()
+    visits = Visits(tmp_path, SMALL, clock)
+    with visits.open("a") as visit:
+        visit.add("photo.png", IMAGE)
+        clock.now = 11 * 60
+        visits.sweep()
+        for key in ("b", "c"):  # 24 pixels each, and 48 are kept
+            clock.now += 1
+            with visits.open(key) as other:
+                other.add("photo.png", IMAGE)
+    assert visits.has_photos("a")
+    assert not visits.has_photos("b")
+    assert visits.has_photos("c")
+    assert visit.folder.exists()
+
+
+def test_the_end_waits_for_what_is_being_done_but_not_for_ever(tmp_path):
+    visits = Visits(tmp_path, SMALL)
+    with visits.open("a"):
+        assert not visits.wait(seconds=0.1)
+    assert visits.wait(seconds=0.1)
+
+
 def test_all_that_waits_is_counted_once_and_another_drop_takes_its_place(tmp_path):
     visits = Visits(tmp_path, SMALL)
     (tmp_path / "0f3a").mkdir()
@@ -108,6 +132,22 @@ def test_all_that_waits_is_counted_once_and_another_drop_takes_its_place(tmp_pat
     assert visits.unread_bytes() == 4
     (file,), left_out = visits.received("a")
     assert (file.name, left_out, file.exists()) == ("gone.png", 0, False)
+
+
+def test_what_one_address_has_wait_leaves_room_for_others(tmp_path):
+    visits = Visits(tmp_path, Limits(max_megabytes=1, max_photos=1, max_pixels=24))
+    heavy, light = tmp_path / "0f3a" / "heavy.png", tmp_path / "0f3a" / "light.png"
+    heavy.parent.mkdir()
+    for path, size in ((heavy, 256 * 2**20 // 6), (light, 1)):
+        with path.open("wb") as stream:
+            stream.truncate(size)
+    visits.receive("a", [heavy], "192.0.2.1")
+    with pytest.raises(DataError, match="from your address wait"):
+        visits.receive("b", [light], "192.0.2.1")
+    visits.receive("c", [light], "192.0.2.2")
+    visits.receive("a", [heavy], "192.0.2.1")  # in place of what waited there
+    visits.received("a")
+    visits.receive("b", [light], "192.0.2.1")
 
 
 def test_photos_of_one_name_get_downloads_of_different_names(tmp_path):

@@ -217,6 +217,27 @@ def test_instances_are_told_apart_alone_and_over_their_photo(tmp_path):
     assert over[20, 5].tolist() == [90, 90, 90] and (over[20, 25] != over[20, 50]).any()
 
 
+@pytest.mark.parametrize("suffixes", [(".instances.png",), (".instances.overlay.png", ".instances.png")])
+@pytest.mark.parametrize("with_photo", [True, False])
+def test_the_number_of_an_instance_is_as_large_on_a_sheet_of_a_large_photo(tmp_path, suffixes, with_photo):
+    labels = np.zeros((1200, 1600), np.uint16)
+    labels[200:1000, 300:1300] = 1
+    write_png16(tmp_path / "a.instances.png", labels)
+    for name in ("a.png", "a.instances.overlay.png"):
+        Image.new("RGB", (1600, 1200), (90, 90, 90)).save(tmp_path / name)
+    shown = np.asarray(thumbnail(tmp_path, entry("a", suffixes=suffixes), 160, tmp_path if with_photo else None))
+    assert shown.shape == (120, 160, 3)
+    white, black = (shown[40:80, 60:100] > 230).all(axis=2), (shown[40:80, 60:100] < 25).all(axis=2)
+    assert np.ptp(np.argwhere(white)[:, 0]) >= 6 and white.sum() > 8  # px: the height of a digit, of a pixel's breadth
+    assert black.sum() > 10  # the rim
+
+
+def test_instances_whose_file_is_gone_are_shown_by_their_overlay(tmp_path):
+    plain(RED, (96, 24)).save(tmp_path / "a.instances.overlay.png")
+    one = entry("a", suffixes=(".instances.overlay.png", ".instances.png"))
+    assert thumbnail(tmp_path, one, 48).getpixel((5, 5)) == RED
+
+
 def test_segments_classes_and_pseudo_labels_are_shown_too(tmp_path):
     ids = np.zeros((20, 30, 3), np.uint8)
     ids[:, 10:20, 1] = 1  # the id 256

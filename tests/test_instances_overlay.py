@@ -8,6 +8,7 @@ from instance_masks import blobs
 from tracedge.errors import DataError
 from tracedge.instances import Instances
 from tracedge.visualize import instance_colours, instances_overlay
+from tracedge.visualize.overlays import numbered as labels_numbered
 
 NONE = Instances.empty((5, 8))
 
@@ -52,7 +53,7 @@ def numbered(photo, instances):
 
     drawn = instances_overlay(photo, instances)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawing, "_numbered", lambda picture, *_: picture)
+        patch.setattr(drawing, "numbered", lambda picture, *_, **__: picture)
         plain = instances_overlay(photo, instances)
     return (drawn != plain).any(axis=2)
 
@@ -82,6 +83,14 @@ def test_numbers_at_the_border_are_moved_into_the_picture():
         drawn[place] = (picture < 45).all(axis=2).sum()  # of the black rim
     assert drawn[20, 30] > 15
     assert all(abs(count - drawn[20, 30]) <= 2 for count in drawn.values())
+
+
+def test_numbers_that_must_stand_apart_leave_out_those_of_the_smaller_labels():
+    picture, labels = np.full((40, 60, 3), 90, np.uint8), np.zeros((40, 60), np.uint16)
+    labels[18:22, 20:23], labels[18:22, 23:28], labels[5:7, 50:52] = 1, 2, 3
+    kept = np.where(labels == 1, 0, labels).astype(np.uint16)
+    np.testing.assert_array_equal(labels_numbered(picture, labels, apart=True), labels_numbered(picture, kept))
+    assert (labels_numbered(picture, labels) != labels_numbered(picture, kept)).any()
 
 
 def test_colours_of_numbers_that_follow_each_other_are_far_apart():

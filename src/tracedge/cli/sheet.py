@@ -18,7 +18,9 @@ def sheet(
     ],
     images: Annotated[
         Path | None,
-        typer.Option(help="The folder that the photos came from; needed only where there are no overlays."),
+        typer.Option(
+            help="The folder that the photos came from: instances, and what has no overlay, are drawn over them."
+        ),
     ] = None,
     sort: Annotated[
         str, typer.Option(help="name, most or fewest (instances, segments or classes), least-sure, surest, or slowest.")
@@ -30,7 +32,8 @@ def sheet(
 ) -> None:
     """A contact sheet of a run: each photo's overlay (--overlay), or its map over the photo (--images), or the map alone.
 
-    Under each stand its name and what the manifest says of it. Photos that failed come last, with the reason.
+    Numbers of instances are drawn at the sheet's size. Under each stand its name and what the manifest says of it. Photos that
+    failed come last, with the reason.
     """
     from tracedge.visualize.contact_sheet import SheetSettings, write_contact_sheet
 

@@ -72,7 +72,7 @@ def write_contact_sheet(
     Args:
         folder: what `tracedge edges`, `segment` or any other command over a folder wrote.
         path: of the PNG.
-        images: the folder that the photos came from, to lay maps over them where the run wrote no overlays.
+        images: the folder that the photos came from, to draw instances over them, and maps that have no overlay.
 
     Returns:
         The files written, in order.

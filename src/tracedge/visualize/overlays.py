@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import find_objects
 from skimage.segmentation import find_boundaries
 
 from tracedge.errors import DataError
-from tracedge.instances import Instances
+from tracedge.instances import Instances, inner_point
 from tracedge.panoptic_map import PanopticMap
 from tracedge.semantic_map import UNKNOWN, SemanticMap
 
 RGB = NDArray[np.uint8]
+Labels = NDArray[np.uint16]
 
 EDGE_COLOUR = (255, 64, 32)
 FILL = 0.45
@@ -44,17 +46,19 @@ def instances_overlay(image: RGB, instances: Instances) -> RGB:
     """
     if image.shape != (*instances.shape, 3) or image.dtype != np.uint8:
         raise DataError(f"expected an image of uint8 {(*instances.shape, 3)}, got {image.dtype} {image.shape}.")
-    labels = instances.to_labels()
-    colours = instance_colours(len(instances))[labels]
+    return labels_overlay(image, instances.to_labels())
+
+
+def labels_overlay(image: RGB, labels: Labels, *, apart: bool = False) -> RGB:
+    """As `instances_overlay`, of a label map (H, W) of uint16 in which 0 is no instance. apart: as in `numbered`."""
+    colours = instance_colours(int(labels.max()))[labels]
     weight = FILL * (labels > 0)[..., None]
     drawn = (image * (1 - weight) + colours * weight).round().astype(np.uint8)
-    outline = find_boundaries(np.pad(labels, 1), mode="inner")[
-        1:-1, 1:-1
-    ]  # padded: closed along the image's border too
-    bright = _mean_brightness(drawn[outline], labels[outline], len(instances) + 1) >= 128
+    # Padded: closed along the image's border too.
+    outline = find_boundaries(np.pad(labels, 1), mode="inner")[1:-1, 1:-1]
+    bright = _mean_brightness(drawn[outline], labels[outline], int(labels.max()) + 1) >= 128
     drawn[outline] = np.where(bright, 0, 255)[labels[outline], None]
-    seen = Instances.from_labels(labels)
-    return _numbered(drawn, np.unique(labels[labels > 0]).tolist(), seen)
+    return numbered(drawn, labels, apart=apart)
 
 
 def instance_colours(count: int) -> RGB:
@@ -117,18 +121,37 @@ def _mean_brightness(pixels: RGB, labels: NDArray[np.uint16], count: int) -> NDA
     return sums / np.maximum(np.bincount(labels, minlength=count), 1)
 
 
-def _numbered(picture: RGB, numbers: list[int], seen: Instances) -> RGB:
-    """With each instance's number: as large as on all others if it fits its mask, else as small as can be read."""
+def numbered(picture: RGB, labels: Labels, *, apart: bool = False) -> RGB:
+    """The picture with the number of each label (H, W) at its most inner point, white with a black rim.
+
+    As large as on all others if it fits its label, else as small as can be read. apart: no number over another's; the larger
+    label has it, and the other none.
+    """
     canvas = Image.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
     fonts = [ImageFont.load_default(size) for size in (int(np.clip(min(canvas.size) / 25, 12, 32)), SMALL_NUMBER)]
-    for number, mask, (row, column) in zip(numbers, seen.masks, seen.inner_points.tolist(), strict=True):
+    order, places = np.unique(labels[labels > 0]).tolist(), find_objects(labels)
+    if apart:
+        order.sort(key=np.bincount(labels.ravel()).__getitem__, reverse=True)
+    taken = np.zeros(labels.shape, bool)
+    for number in order:
+        rows, columns = places[number - 1]
+        inner = inner_point(labels[rows, columns] == number)
+        row, column = inner[0] + rows.start, inner[1] + columns.start
         for font in fonts:
             left, top, right, bottom = pen.textbbox((column, row), str(number), font=font, anchor="mm", stroke_width=1)
-            if min(left, top) >= 0 and mask[int(top) : int(bottom) + 1, int(left) : int(right) + 1].all():
+            if min(left, top) >= 0 and (labels[_box(left, top, right, bottom)] == number).all():
                 break
         # Moved to where all of it is within the picture.
-        x = column - min(left, 0) - max(right - canvas.width, 0)
-        y = row - min(top, 0) - max(bottom - canvas.height, 0)
-        pen.text((x, y), str(number), "white", font, anchor="mm", stroke_width=1, stroke_fill="black")
+        x, y = -min(left, 0) - max(right - canvas.width, 0), -min(top, 0) - max(bottom - canvas.height, 0)
+        box = _box(left + x, top + y, right + x, bottom + y)
+        if apart and taken[box].any():
+            continue
+        taken[box] = True
+        pen.text((column + x, row + y), str(number), "white", font, anchor="mm", stroke_width=1, stroke_fill="black")
     return np.array(canvas)
+
+
+def _box(left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
+    """Rows and columns of what is drawn between these."""
+    return slice(max(0, int(top)), int(bottom) + 1), slice(max(0, int(left)), int(right) + 1)

@@ -14,11 +14,12 @@ from tracedge.errors import DataError
 from tracedge.export.png import read_grey, read_png16, read_rgb
 from tracedge.images import MAX_PIXELS, load_image, load_thumbnail
 from tracedge.run_entries import RunEntry
-from tracedge.visualize.overlays import FILL, instance_colours, overlay
+from tracedge.visualize.overlays import FILL, instance_colours, labels_overlay, numbered, overlay
 
 RGB: TypeAlias = NDArray[np.uint8]
 
 TO_LOOK_AT = ("overlay.png", ".inspect.png")
+INSTANCES_OVERLAY = ".instances.overlay.png"
 EDGES, LABELS, SEGMENTS, CLASSES = ".edges.png", ".instances.png", "panoptic/.png", "classes/.png"
 PHOTO = ".image.png"  # `tracedge teach` keeps the photo beside its edges
 
@@ -28,8 +29,9 @@ def thumbnail(
 ) -> Image.Image:
     """A picture of one photo of a run, RGB, within side x side pixels.
 
-    An overlay that the run wrote is shown as it is. Else its map (edges, instances, segments or classes) is laid over the photo,
-    or stands alone where no photo is at hand: edges dark on white, the rest in colours.
+    Instances are drawn at this size, so that their numbers can be read: over the photo, on the run's overlay made small, or
+    alone. Any other overlay that the run wrote is shown as it is. Else its map (edges, segments or classes) is laid over
+    the photo, or stands alone where no photo is at hand: edges dark on white, the rest in colours.
 
     Args:
         folder: of the run. images: the folder that the run's photos came from.
@@ -37,9 +39,11 @@ def thumbnail(
     Raises:
         DataError, ImageError: a file is missing or damaged, or the run wrote nothing that could be shown.
     """
-    for suffix in entry.suffixes:
-        if suffix.endswith(TO_LOOK_AT):
-            return load_thumbnail(entry.output(folder, suffix), side, max_pixels=max_pixels)
+    overlaid = next((suffix for suffix in entry.suffixes if suffix.endswith(TO_LOOK_AT)), None)
+    if LABELS in entry.suffixes and (overlaid is None or entry.output(folder, LABELS).exists()):
+        return _instances(folder, entry, side, images, max_pixels)
+    if overlaid is not None:
+        return load_thumbnail(entry.output(folder, overlaid), side, max_pixels=max_pixels)
     photo = _photo(folder, entry, side, images, max_pixels)
     if EDGES in entry.suffixes:
         return _edges(read_png16(entry.output(folder, EDGES), max_pixels=max_pixels), photo, side)
@@ -49,6 +53,20 @@ def thumbnail(
         return Image.fromarray(small)
     weight = FILL * small.any(axis=2, keepdims=True)
     return Image.fromarray((np.asarray(photo) * (1 - weight) + small * weight).round().astype(np.uint8))
+
+
+def _instances(folder: Path, entry: RunEntry, side: int, images: Path | None, max_pixels: int) -> Image.Image:
+    numbers = read_grey(entry.output(folder, LABELS), ("I;16",), "a label map", max_pixels=max_pixels)
+    photo, drawn = _photo(folder, entry, side, images, max_pixels), INSTANCES_OVERLAY in entry.suffixes
+    ground = photo
+    if photo is None and drawn:
+        ground = load_thumbnail(entry.output(folder, INSTANCES_OVERLAY), side, max_pixels=max_pixels)
+    size = _size(numbers, ground, side)
+    labels = np.asarray(Image.fromarray(numbers).resize(size, Image.Resampling.NEAREST)).astype(np.uint16)
+    if photo is not None:
+        return Image.fromarray(labels_overlay(np.asarray(photo), labels, apart=True))
+    picture = instance_colours(int(labels.max()))[labels] if ground is None else np.asarray(ground)
+    return Image.fromarray(numbered(picture, labels, apart=True))
 
 
 def _photo(folder: Path, entry: RunEntry, side: int, images: Path | None, max_pixels: int) -> Image.Image | None:
@@ -72,9 +90,6 @@ def _edges(edges: NDArray[np.float32], photo: Image.Image | None, side: int) -> 
 
 def _colours(folder: Path, entry: RunEntry, max_pixels: int) -> RGB:
     """The run's map as colours (H, W, 3), black where nothing is."""
-    if LABELS in entry.suffixes:
-        numbers = read_grey(entry.output(folder, LABELS), ("I;16",), "a label map", max_pixels=max_pixels)
-        return instance_colours(int(numbers.max()))[numbers]
     if SEGMENTS in entry.suffixes:
         ids = read_rgb(entry.output(folder, SEGMENTS), max_pixels=max_pixels).astype(np.int64) @ (1, 256, 65536)
         present, places = np.unique(ids, return_inverse=True)

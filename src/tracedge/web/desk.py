@@ -23,6 +23,8 @@ from tracedge.web.words import chosen_html, compared_html, photo_html, sentence_
 
 COMPARE, STEPS = "compare", "steps"
 """Tabs whose pictures are made only when they are looked at."""
+SOON = 0.5
+"""Seconds that a quick answer waits while something else is done for its visitor: it takes the place of others' answers."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,13 @@ class Desk:
         with self.visits.open(key) as visit:
             return [(photo.pictures["thumbnail"], photo.name) for photo in visit.photos]
 
-    def view(self, key: str, index: int, controls: Controls) -> View:
-        """One photo with its edges and objects. Asks no model."""
-        with self._photo(key, index) as (_, photo):
+    def view(self, key: str, index: int, controls: Controls, seconds: float | None = None) -> View:
+        """One photo with its edges and objects. Asks no model.
+
+        Raises:
+            AtWorkError: for longer than so many seconds. DataError: no such photo.
+        """
+        with self._photo(key, index, seconds) as (_, photo):
             objects = self._objects(photo, controls)
             pictures = photo.pictures
             return View(
@@ -160,7 +166,7 @@ class Desk:
 
         None if there is no such photo, if its steps were not looked at yet, or if the visitor's photos are just being read.
         """
-        with self.visits.open_soon(key, seconds=0.5) as visit:
+        with self.visits.open_soon(key, SOON) as visit:
             photo = visit.photos[index] if visit is not None and 0 <= index < len(visit.photos) else None
             if photo is None or photo.steps is None:
                 return None
@@ -171,9 +177,9 @@ class Desk:
         """The file of the formats asked for, of all photos. Asks no model.
 
         Raises:
-            DataError: no photos. SettingsError: as `write_downloads`.
+            DataError: no photos, or they are being read. SettingsError: as `write_downloads`.
         """
-        with self._kept(key) as visit:
+        with self._kept(key, SOON) as visit:
             for photo in visit.photos:
                 self._objects(photo, controls)
             return write_downloads(visit.fresh_folder("files"), visit.photos, formats)
@@ -214,20 +220,20 @@ class Desk:
         return objects
 
     @contextmanager
-    def _kept(self, key: str) -> Iterator[Visit]:
+    def _kept(self, key: str, seconds: float | None = None) -> Iterator[Visit]:
         """A visit that has photos.
 
         Raises:
-            DataError: it has none, or none any more.
+            DataError: it has none, or none any more. AtWorkError: for longer than so many seconds.
         """
-        with self.visits.open(key) as visit:
+        with self.visits.open(key, seconds) as visit:
             if not visit.photos:
                 raise DataError("There is no photo here (any more): drop one, or choose an example.")
             yield visit
 
     @contextmanager
-    def _photo(self, key: str, index: int) -> Iterator[tuple[Visit, KeptPhoto]]:
-        with self._kept(key) as visit:
+    def _photo(self, key: str, index: int, seconds: float | None = None) -> Iterator[tuple[Visit, KeptPhoto]]:
+        with self._kept(key, seconds) as visit:
             if not 0 <= index < len(visit.photos):
                 raise DataError(f"There is no photo number {index + 1} here: choose one of the {len(visit.photos)}.")
             yield visit, visit.photos[index]

@@ -10,12 +10,16 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from tracedge.errors import DataError, TracedgeError
-from tracedge.web.desk import Choice, Comparison, Desk
+from tracedge.web.desk import SOON, Choice, Comparison, Desk
+from tracedge.web.guard import network
 from tracedge.web.reading import Controls
+from tracedge.web.visits import AtWorkError
 from tracedge.web.words import problems_html
 
 SHORTEST_KEY = 7
 """Characters of a session's name. gradio's are random numbers of 52 bits to the base of 36: 10 or 11, very rarely fewer."""
+PROGRESS = gr.Progress()
+"""The default by which gradio knows what to tell of progress."""
 Answers = Callable[..., Any]
 A = TypeVar("A", bound=Answers)
 
@@ -36,76 +40,61 @@ def said(answer: A) -> A:
 class Handlers:
     """A method for each thing that a visitor does. examples: the files of the pictures to choose from.
 
-    The controls come as strength, smallest (percent of the photo) and zoom, in this order.
+    What gradio knows comes first, then the inputs of the page. The controls come last as strength, smallest (percent of the
+    photo) and zoom, in this order: `turned`.
     """
 
     def __init__(self, desk: Desk, examples: list[Path]) -> None:
         self.desk, self.examples = desk, examples
 
     @said
-    def receive(self, files: list[str] | None, request: gr.Request) -> None:
+    def receive(self, request: gr.Request, files: list[str] | None) -> None:
         """Uploads, which then wait for the model. The drop zone is empty again afterwards."""
-        self.desk.visits.receive(_key(request), [Path(file) for file in files or []])
+        sender = network(request.client.host if request.client else "")
+        self.desk.visits.receive(_key(request), [Path(file) for file in files or []], sender)
 
     @said
-    def take(
-        self,
-        strength: float,
-        smallest: float,
-        zoom: int,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  # how gradio finds it
-    ) -> list[Any]:
+    def take(self, request: gr.Request, progress: gr.Progress = PROGRESS, *turned: Any) -> list[Any]:
         """Read what was received."""
-        key, controls = _key(request), Controls(strength, smallest / 100, zoom)
+        key, controls = _key(request), _controls(*turned)
         return self._taken(key, controls, self.desk.take(key, controls, _report(progress)))
 
     @said
     def take_example(
-        self,
-        strength: float,
-        smallest: float,
-        zoom: int,
-        request: gr.Request,
-        chosen: gr.SelectData,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        self, request: gr.Request, chosen: gr.SelectData, progress: gr.Progress = PROGRESS, *turned: Any
     ) -> list[Any]:
-        key, controls = _key(request), Controls(strength, smallest / 100, zoom)
+        key, controls = _key(request), _controls(*turned)
         self.desk.take_example(key, self.examples[int(chosen.index)], controls, _report(progress))
         return self._taken(key, controls, [])
 
     @said
-    def reread(
-        self,
-        index: int,
-        strength: float,
-        smallest: float,
-        zoom: int,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> list[Any]:
+    def reread(self, request: gr.Request, progress: gr.Progress = PROGRESS, index: int = 0, *turned: Any) -> list[Any]:
         """Another zoom: the model is asked anew."""
-        controls, key = Controls(strength, smallest / 100, zoom), _key(request)
-        if not self.desk.names(key):
+        key, controls = _key(request), _controls(*turned)
+        if not self.desk.visits.has_photos(key):
             return [gr.skip()] * 5
         self.desk.reread(key, controls, _report(progress))
         return [*self._view(key, index, controls), _no_files()]
 
     @said
-    def find(self, index: int, strength: float, smallest: float, zoom: int, request: gr.Request) -> list[Any]:
+    def find(self, request: gr.Request, index: int, *turned: Any) -> list[Any]:
         """Other masks of the same edges: no model is asked."""
-        key = _key(request)
-        if not self.desk.names(key):
+        if not self.desk.visits.has_photos(_key(request)):
             return [gr.skip()] * 5
-        return [*self._view(key, index, Controls(strength, smallest / 100, zoom)), _no_files()]
+        return [*self._view_soon(_key(request), index, _controls(*turned)), _no_files()]
 
     @said
-    def pick(
-        self, strength: float, smallest: float, zoom: int, request: gr.Request, chosen: gr.SelectData
-    ) -> list[Any]:
+    def catch_up(self, request: gr.Request, index: int, *turned: Any) -> list[Any]:
+        """The view as the controls are by now: what `find` and `pick` left out while something else was done."""
+        if not self.desk.visits.has_photos(_key(request)):
+            return [gr.skip()] * 4
+        return self._view_soon(_key(request), index, _controls(*turned))
+
+    @said
+    def pick(self, request: gr.Request, chosen: gr.SelectData, *turned: Any) -> list[Any]:
         """Another of the visitor's photos. Files are of all of them, and stay."""
         index = int(chosen.index)
-        return [index, *self._view(_key(request), index, Controls(strength, smallest / 100, zoom)), *_nothing_closer()]
+        return [index, *self._view_soon(_key(request), index, _controls(*turned)), *_nothing_closer()]
 
     def opens(self, tab: str) -> Callable[[gr.Request], None]:
         """What remembers that this tab is open; a function, since gradio sees no types of a partial one."""
@@ -118,33 +107,25 @@ class Handlers:
 
     @said
     def look_closer(
-        self,
-        index: int,
-        strength: float,
-        smallest: float,
-        zoom: int,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        self, request: gr.Request, progress: gr.Progress = PROGRESS, index: int = 0, *turned: Any
     ) -> list[Any]:
         """What the tabs show that take the model longer, if one of them is open."""
-        key, controls = _key(request), Controls(strength, smallest / 100, zoom)
-        if not self.desk.names(key):
+        key = _key(request)
+        if not self.desk.visits.has_photos(key):
             return _nothing_closer()
-        compared = self.desk.compare(key, index, controls)
+        compared = self.desk.compare(key, index, _controls(*turned))
         choice = self.desk.explain(key, index, _report(progress))
         return [*_compared(compared), *self._chosen(key, index, choice)]
 
     @said
-    def look_at(self, index: int, timestep: float, request: gr.Request) -> list[Any]:
+    def look_at(self, request: gr.Request, index: int, timestep: float) -> list[Any]:
         """The slider moved: the picture of that step."""
         look = self.desk.look(_key(request), index, timestep)
         return [gr.skip()] * 2 if look is None else [str(look.picture), look.curve]
 
     @said
-    def files(
-        self, formats: list[str], strength: float, smallest: float, zoom: int, request: gr.Request
-    ) -> dict[str, Any]:
-        made = self.desk.files(_key(request), formats, Controls(strength, smallest / 100, zoom))
+    def files(self, request: gr.Request, formats: list[str], *turned: Any) -> dict[str, Any]:
+        made = self.desk.files(_key(request), formats, _controls(*turned))
         return gr.update(value=[str(made)], visible=True)
 
     def close(self, request: gr.Request) -> None:
@@ -159,8 +140,15 @@ class Handlers:
         view = self._view(key, 0, controls) if names else [None, None, "", ""]
         return [problems, gallery, 0, *view, _no_files(), *_nothing_closer()]
 
-    def _view(self, key: str, index: int, controls: Controls) -> list[Any]:
-        view = self.desk.view(key, index, controls)
+    def _view_soon(self, key: str, index: int, controls: Controls) -> list[Any]:
+        """What is there stays while something else is done for the visitor; `catch_up` follows it."""
+        try:
+            return self._view(key, index, controls, SOON)
+        except AtWorkError:
+            return [gr.skip()] * 4
+
+    def _view(self, key: str, index: int, controls: Controls, seconds: float | None = None) -> list[Any]:
+        view = self.desk.view(key, index, controls, seconds)
         return [str(view.objects), (str(view.photo), str(view.edges)), view.line, view.table]
 
     def _chosen(self, key: str, index: int, choice: Choice | None) -> list[Any]:
@@ -200,6 +188,10 @@ def _key(request: gr.Request) -> str:
     if not isinstance(key, str) or len(key) < SHORTEST_KEY:
         raise DataError("A request to this page needs the session name that the page makes up: load the page again.")
     return key
+
+
+def _controls(strength: float, smallest: float, zoom: int) -> Controls:
+    return Controls(strength, smallest / 100, zoom)
 
 
 def _report(progress: gr.Progress) -> Callable[[float, str], None]:

@@ -46,8 +46,18 @@ class Limits:
 
     @property
     def max_unread(self) -> int:
-        """Bytes of all visitors' uploads that wait to be read: of two who bring all that they may, at least."""
-        return max(2 * self.max_upload, 256 * 2**20)
+        """Bytes of all visitors' uploads that wait to be read: of six who bring all that they may, at least."""
+        return max(6 * self.max_upload, 256 * 2**20)
+
+    @property
+    def max_fresh(self) -> int:
+        """Of them, what one address may have sent in the last minutes, as long as gradio keeps it."""
+        return self.max_unread // 3
+
+    @property
+    def max_waiting(self) -> int:
+        """Of them, what one address may have wait for the model. With `max_fresh` that is half: the rest is for others."""
+        return self.max_unread // 6
 
     @property
     def max_bytes(self) -> int:

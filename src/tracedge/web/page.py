@@ -184,10 +184,18 @@ def _wire(handlers: Handlers, side: _Side, main: _Main, index: gr.State) -> None
     turned = [*main.view, main.files]
     busy: dict[str, Any] = {"show_progress_on": [main.objects, main.edges], **PRIVATE}
 
+    def then_caught_up(event: Any) -> Any:
+        """What was turned meanwhile follows."""
+        quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", **MASKS, **PRIVATE}
+        return event.success(handlers.catch_up, asked, main.view, **quiet)
+
     def then_closer(event: Any) -> None:
         """The slower tabs follow, if one of them is open."""
         on: dict[str, Any] = {"show_progress_on": [main.before, main.after, main.attention], **MODEL, **PRIVATE}
-        event.success(handlers.look_closer, asked, main.closer, **on)
+        looked = then_caught_up(event).success(
+            handlers.look_closer, asked, main.closer, trigger_mode="always_last", **on
+        )
+        then_caught_up(looked)
 
     # Photos come in. They are the visitor's at once, and wait for the model afterwards.
     received = side.drop.upload(handlers.receive, side.drop, side.drop, queue=False, **busy)
@@ -207,7 +215,7 @@ def _wire(handlers: Handlers, side: _Side, main: _Main, index: gr.State) -> None
     quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "trigger_mode": "always_last", **PRIVATE}
     main.step.input(handlers.look_at, [index, main.step], looked, **quick)
     # Files go out.
-    main.make.click(handlers.files, [main.formats, *side.controls], main.files, **MASKS, **PRIVATE)
+    then_caught_up(main.make.click(handlers.files, [main.formats, *side.controls], main.files, **MASKS, **PRIVATE))
 
 
 def _only_uploads(drop: gr.File) -> None:

@@ -96,6 +96,7 @@ def serve(
             max_upload=limits.max_upload,
             max_unread=limits.max_unread,
             unread=handlers.desk.visits.unread_bytes,
+            max_fresh=limits.max_fresh,
         )
         logging.getLogger("httpx").setLevel(logging.WARNING)
         try:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tracedge.errors import DataError
 from tracedge.web.kept import KeptPhoto
 from tracedge.web.limits import Limits
 from tracedge.web.reading import RGB
@@ -23,17 +24,23 @@ UPLOAD_MINUTES, HALF_MINUTES = 5, 30
 """After which an upload goes that lies where gradio put it, and one that never became whole."""
 
 
+class AtWorkError(DataError):
+    """Something else is being done for the visitor, and takes longer than this caller waits."""
+
+
 @dataclass
 class Visit:
     """One visitor's photos.
 
-    received: files that wait to be read. left_out: how many more came than may. tab: what is open before the visitor. used: when
-    something was asked for last, in seconds. ended: its folder goes as soon as nothing is done in it.
+    received: files that wait to be read. sender: the address that they came from. left_out: how many more came than may. tab:
+    what is open before the visitor. used: when something was asked for last, in seconds. ended: its folder goes as soon as
+    nothing is done in it.
     """
 
     folder: Path
     photos: list[KeptPhoto] = field(default_factory=list)
     received: list[Path] = field(default_factory=list)
+    sender: str = ""
     left_out: int = 0
     tab: str = ""
     ended: bool = False
@@ -86,18 +93,24 @@ class Visits:
         return len(self._visits)
 
     @contextmanager
-    def open(self, key: str) -> Iterator[Visit]:
-        """The visit of a key, a new one if there is none; for one caller at a time."""
+    def open(self, key: str, seconds: float | None = None) -> Iterator[Visit]:
+        """The visit of a key, a new one if there is none; for one caller at a time.
+
+        Raises:
+            AtWorkError: for longer than so many seconds. None: this caller waits for as long as it takes.
+        """
         self.sweep()
         with self._lock:
             visit = self._of(key)
+        if not visit.lock.acquire(timeout=-1 if seconds is None else seconds):
+            raise AtWorkError("Your photos are still being worked on: ask again in a moment.")
         try:
-            with visit.lock:
-                visit.used = self._clock()
-                visit.folder.mkdir(mode=0o700, exist_ok=True)  # it may have ended while this caller waited
-                yield visit
-                visit.used = self._clock()
+            visit.used = self._clock()
+            visit.folder.mkdir(mode=0o700, exist_ok=True)  # it may have ended while this caller waited
+            yield visit
+            visit.used = self._clock()
         finally:
+            visit.lock.release()
             if visit.ended:
                 self._end([visit])
         self._make_room(key)
@@ -117,23 +130,35 @@ class Visits:
             if visit.ended:
                 self._end([visit])
 
+    def has_photos(self, key: str) -> bool:
+        """Whether the visitor has photos, read or being read. Waits for nothing."""
+        visit = self._visits.get(key)
+        return visit is not None and bool(visit.photos)
+
     def open_tab(self, key: str, tab: str) -> None:
         """Remember what the visitor looks at. Waits for nothing."""
         with self._lock:
             self._of(key).tab = tab
 
-    def receive(self, key: str, uploads: Sequence[Path]) -> None:
+    def receive(self, key: str, uploads: Sequence[Path], sender: str = "") -> None:
         """Keep uploads for the visit, to be read later, in place of what waited there. Waits for nothing.
 
         gradio calls an upload by its bytes: another visitor's, or another name's, may be the same file, or share its folder.
         So it is linked, and what gradio has goes by its age alone.
+
+        Raises:
+            DataError: with what waits in other visits of this sender it is more than one may have wait.
         """
         self.sweep()
+        taken = uploads[: self._limits.max_photos]
         with self._lock:
             visit = self._of(key)
+            others = [one for one in self._visits.values() if one.sender == sender and one is not visit]
+            if _bytes(taken) + sum(_bytes(one.received) for one in others) > self._limits.max_waiting:
+                raise DataError("Too many photos from your address wait to be read: drop these again in a few minutes.")
             _remove(visit.received)
-            visit.received, visit.left_out = [], max(0, len(uploads) - self._limits.max_photos)
-            for path in uploads[: self._limits.max_photos]:
+            visit.received, visit.sender, visit.left_out = [], sender, len(uploads) - len(taken)
+            for path in taken:
                 place = visit.folder / f"{RECEIVED}-{secrets.token_hex(16)}"
                 place.mkdir(mode=0o700, parents=True)
                 visit.received.append(place / path.name)
@@ -232,6 +257,15 @@ def _link(upload: Path, place: Path) -> None:
             os.link(upload, place)
         except PermissionError:  # a file system that has no links
             shutil.copyfile(upload, place)
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    """Of all those that are there."""
+    total = 0
+    for path in files:
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def _remove(received: Sequence[Path]) -> None:
