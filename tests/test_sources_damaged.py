@@ -105,6 +105,17 @@ def test_a_torn_archive_that_was_mended_is_no_failure_on_a_sheet(tmp_path, batch
     assert "after 2 images" in failures(out)["a.tar"]
 
 
+@pytest.mark.parametrize("images", [2, 3])  # a tear behind the last image, and one in it, after a run that had read all
+def test_an_archive_that_is_mended_brings_no_image_that_was_not_there(tmp_path, images):
+    path, out = tmp_path / "a.tar", tmp_path / "out"
+    whole = shard(path, {f"{n}.png": png(n) for n in range(3)}).read_bytes()
+    run([path], out)
+    run([torn(path, whole, images * 1024 + 300)], out)
+    assert list(failures(out)) == ["a.tar"]
+    run([torn(path, whole, len(whole))], out)
+    assert not failures(out) and len(read_entries(out)) == 3
+
+
 def test_a_damaged_table_that_was_mended_is_no_failure_on_a_sheet(tmp_path):
     path, out = tmp_path / "a.parquet", tmp_path / "out"
     whole = table(path, {"image": [png(n) for n in range(40)]}, row_group_size=20, compression="none").read_bytes()

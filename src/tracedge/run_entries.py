@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,7 @@ from typing import Any
 from tracedge.errors import DataError, RunError
 from tracedge.jobs import Job, folded, output_name
 from tracedge.manifest import MANIFEST, parsed
-from tracedge.sources import shards, tables
-from tracedge.sources.member import images_before_tear
+from tracedge.sources.mended import is_archive
 
 COUNTED = ("instances", "segments", "classes")
 FIGURES = {"seconds": (), "timestep": (None,), "margin": (None,)}  # and what else than a number each may be
@@ -62,7 +60,7 @@ class RunEntry:
 def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
     """The last entry of each photo of a run, by file name; and of each archive that could not be read to its end.
 
-    An archive of which a later run read more is no failure any more. A line that is being written is left out, and nothing is
+    An archive that a later run read to its end is none of them. A line that is being written is left out, and nothing is
     mended. Names that lead out of the folder are refused.
 
     Raises:
@@ -76,7 +74,6 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             f"{folder} has no readable {MANIFEST}: expected a folder that `tracedge edges`, `segment` or another command wrote."
         ) from error
     last: dict[str, RunEntry] = {}
-    images = _ImagesBelow()
     for number, line in enumerate(lines, start=1):
         fields = parsed(line)
         if fields is None:
@@ -85,40 +82,9 @@ def read_entries(folder: str | os.PathLike[str]) -> list[RunEntry]:
             entry = _entry(fields)
         except (RunError, DataError) as error:
             raise DataError(f"line {number} of {path} is not an entry of a run: {error}") from error
-        name = folded(str(entry.relative))
-        images.see(name, entry, is_new=name not in last)
-        last[name] = entry
-    shown = (entry for name, entry in last.items() if not images.outlived(name, entry))
+        last[folded(str(entry.relative))] = entry
+    shown = (entry for entry in last.values() if entry.error is not None or not is_archive(entry.fields))
     return sorted(shown, key=lambda entry: entry.file)
-
-
-class _ImagesBelow:
-    """How many images a manifest tells of in each folder, and told of when it said that the folder's archive was torn."""
-
-    def __init__(self) -> None:
-        self._now: Counter[str] = Counter()
-        self._then: dict[str, int] = {}
-
-    def see(self, name: str, entry: RunEntry, *, is_new: bool) -> None:
-        """A line of the manifest. name: of its outputs, folded. is_new: no line before it tells of them."""
-        end = name.rfind("/") if is_new else -1
-        while end > 0:
-            self._now[name[:end]] += 1
-            end = name.rfind("/", 0, end)
-        if _is_torn_archive(entry):
-            self._then[name] = self._now[name]
-
-    def outlived(self, name: str, entry: RunEntry) -> bool:
-        """Whether more was read of an archive since it failed. Images before the tear may be told of after it, by their batch."""
-        if not _is_torn_archive(entry):
-            return False
-        assert entry.error is not None
-        return self._now[name] > max(self._then[name], images_before_tear(entry.error))
-
-
-def _is_torn_archive(entry: RunEntry) -> bool:
-    suffix = entry.file.removeprefix(str(entry.relative))
-    return entry.error is not None and suffix in (*shards.SUFFIXES, *tables.SUFFIXES)
 
 
 def _entry(fields: dict[str, Any]) -> RunEntry:

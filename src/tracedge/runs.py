@@ -32,6 +32,7 @@ from tracedge.manifest import MANIFEST, Manifest
 from tracedge.maps import settings_hash
 from tracedge.outcomes import Outcome, OutputFolder, Status
 from tracedge.sources import Part
+from tracedge.sources.mended import mended, torn_archives
 from tracedge.work import Engine, Load, PredictBatch, Steps, Write, work_through
 
 __all__ = ["FolderRun", "Job", "RunSummary", "Task", "find_images"]
@@ -179,7 +180,12 @@ class FolderRun:
         A run that was begun with one engine may go on with another.
         """
         known = self._begin([task for part in parts if part.prefix is None for task in part.tasks()], batch_size)
-        return self._record(engine.outcomes(parts, self._folder, known, batch_size), on_progress)
+        torn = torn_archives(parts, known)
+        summary = self._record(engine.outcomes(parts, self._folder, known, batch_size), on_progress)
+        for name, entry in torn.items():
+            if known[name] is entry:  # nothing was said of it now: it was read to its end
+                self._append(mended(entry))
+        return summary
 
     def finished(self, outputs: Sequence[str]) -> list[dict[str, Any]]:
         """The manifest's lines of all images of which these outputs stand in the folder under these settings, by file name.

@@ -9,6 +9,7 @@ other: so a shard of a terabyte is never held, and any process can read any part
     tables.py    parquet: a column of encoded images, or of their paths
     stores.py    fsspec: s3://, gs://, https://, memory://
     names.py     what outputs are called; whatever a member calls itself, no output leaves its folder
+    mended.py    archives that could not be read to their end, and then could
     member.py    an image that is not a file of this machine, as a task
 """
 

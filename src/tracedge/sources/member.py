@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -75,16 +74,6 @@ def torn(name: str, images: int, error: Exception) -> EncodedImage:
     failure = DataError(f"{name} cannot be read to its end after {images} image{'s' * (images != 1)}: {reason(error)}.")
     failure.__cause__ = error
     return unreadable(name, failure)
-
-
-def images_before_tear(said: str) -> int:
-    """How many images were read of an archive that failed, of what `torn` says; 0 where it says nothing of them.
-
-    >>> images_before_tear("DataError: a.tar cannot be read to its end after 7 images: it has 9 bytes.")
-    7
-    """
-    found = re.search(r" cannot be read to its end after (\d{1,18}) images?: ", said)
-    return int(found[1]) if found else 0
 
 
 def reason(error: Exception) -> str:
