@@ -125,3 +125,11 @@ def test_an_interrupt_is_no_failure_of_an_image_though_tidying_up_fails_after_it
 
     with pytest.raises(type(interrupt)):
         attempt(step)
+
+
+def test_keys_in_addresses_are_not_kept():
+    def fetch() -> None:
+        raise OSError("403, message='Forbidden', url='https://h/a.png?X-Signature=secret#x' (https://h/b?key=secret).")
+
+    failed = attempt(fetch)
+    assert failed.error == "OSError: 403, message='Forbidden', url='https://h/a.png' (https://h/b)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 import time
 from collections import deque
@@ -15,6 +16,9 @@ import numpy as np
 from tracedge.errors import RunError, TooManyPixelsError
 
 R = TypeVar("R")
+
+_QUERY = re.compile(r"(https?://[^\s?#'\"]+)[?#][^\s'\"]*?(?=[).,]*(?:[\s'\"]|$))", re.IGNORECASE)
+"""What follows the path of an address: it may hold a key, and sentences are kept."""
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -55,7 +59,7 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any | Failure:
             raise
         if (interrupt := _interrupt_behind(error)) is not None:
             raise interrupt from error
-        sentence = " ".join(str(error).split())[:1000]
+        sentence = _QUERY.sub(r"\1", " ".join(str(error).split()))[:1000]
         return Failure(f"{type(error).__name__}: {sentence}", _is_out_of_memory(error), _is_lasting(error))
 
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 SCALE = "Many images"  # of the help
 
-FILES_AT_ONCE = 8
-"""So many files, or a batch if that is more, a worker takes at a time: few, so that all workers have some to the end."""
-
 Inputs = Annotated[
     list[str],
     typer.Argument(
@@ -87,7 +84,7 @@ class EngineOptions:
 
     def parts(self, inputs: Sequence[str], output: Path, batch_size: int) -> list[Part]:
         """What the inputs are read in; errors as `find_parts`."""
-        from tracedge.sources import Columns, find_parts
+        from tracedge.sources import FILES_AT_ONCE, Columns, find_parts
 
         columns = Columns(self.image_column, self.name_column)
         return find_parts(inputs, output=output, columns=columns, files_at_once=max(FILES_AT_ONCE, batch_size))

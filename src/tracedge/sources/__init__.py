@@ -14,8 +14,8 @@ other: so a shard of a terabyte is never held, and any process can read any part
 """
 
 from tracedge.sources.files import LocalFiles
-from tracedge.sources.find import find_parts
+from tracedge.sources.find import FILES_AT_ONCE, find_parts
 from tracedge.sources.member import Part
 from tracedge.sources.tables import Columns
 
-__all__ = ["Columns", "LocalFiles", "Part", "find_parts"]
+__all__ = ["FILES_AT_ONCE", "Columns", "LocalFiles", "Part", "find_parts"]

@@ -18,8 +18,8 @@ from tracedge.sources.names import image_suffix, safe_name
 from tracedge.sources.stores import is_pattern, is_url, is_web, local_path, store, without_query
 from tracedge.sources.tables import Columns
 
-FILES_AT_ONCE = 64
-"""Most files of one part: so many are done again if a worker dies, and so many wait for the slowest of them."""
+FILES_AT_ONCE = 8
+"""Most files of one part: few, so that all workers have some to the end."""
 
 
 @dataclass(frozen=True)
