@@ -45,22 +45,24 @@ def watched(photos: Path, output: Path, count: int, threads: int, options: tuple
     start = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     seen: list[tuple[float, float, int]] = []  # when, and after how much processor time, so many images were done
+    used: dict[int, float] = {}
     while process.poll() is None:
         done = lines_of(output / "manifest.jsonl")
         if done and (not seen or done > seen[-1][2]):
-            seen.append((time.monotonic() - start, processor_seconds(process.pid), done))
+            used |= processor_seconds(process.pid)  # of those that have ended meanwhile, too
+            seen.append((time.monotonic() - start, sum(used.values()), done))
         time.sleep(0.01)
     if process.returncode != 0 or lines_of(output / "manifest.jsonl") != count:
         raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
     first = next(place for place, (*_, done) in enumerate(seen) if done >= count / 10)
-    (begun, used, before), (ended, used_then, after) = seen[first], seen[-1]
+    (begun, used_before, before), (ended, used_after, after) = seen[first], seen[-1]
     images = after - before
     total = time.monotonic() - start
-    return Run(seen[0][0], images / (ended - begun), (used_then - used) / images, total)
+    return Run(seen[0][0], images / (ended - begun), (used_after - used_before) / images, total)
 
 
-def processor_seconds(root: int) -> float:
-    """What a process and all below it have used so far."""
+def processor_seconds(root: int) -> dict[int, float]:
+    """What a process and each below it have used so far."""
     used: dict[int, float] = {}
     below: dict[int, list[int]] = {}
     for place in Path("/proc").glob("[0-9]*/stat"):
@@ -74,7 +76,7 @@ def processor_seconds(root: int) -> float:
     family = [root]
     for pid in family:  # it grows
         family += below.get(pid, [])
-    return sum(used.get(pid, 0.0) for pid in family)
+    return {pid: used[pid] for pid in family if pid in used}
 
 
 def lines_of(manifest: Path) -> int:
