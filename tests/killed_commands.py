@@ -104,9 +104,11 @@ def evaluations(given: Path) -> dict[str, list[object]]:
     """Verb -> the command, which counts in a journal and writes out/report.json."""
     truth, many = ["--truth", given / "scenes"], ["--truth", given / "many"]
     end = ["--json", "out/report.json", "--workers", 1]
+    few = ["--limit", 8, "--size", 64, "--stride", 400]
     return {
         "evaluate edges": ["evaluate", "edges", *truth, "--pred", given / "edges", "--thresholds", 9, *end],
         "evaluate instances": ["evaluate", "instances", *many, "--pred", given / "many" / "masks", *end],
+        "evaluate timesteps": ["evaluate", "timesteps", *many, *few, "--thresholds", 9, "--json", "out/report.json"],
         "evaluate panoptic": ["evaluate", "panoptic", *many, "--pred", given / "many" / "panoptic.json", *end],
     }
 
