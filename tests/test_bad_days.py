@@ -72,9 +72,10 @@ def test_a_disk_that_is_full_at_any_moment_leaves_nothing_half(photos, tmp_path,
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as said:
         run(photos, tmp_path / "out")
     monkeypatch.undo()
+    assert said.value.filename == str(tmp_path / "out")
     assert not [name for name in visible(tmp_path / "out") if ".tmp" in name]
     summary = run(photos, tmp_path / "out")
     assert summary.done + summary.skipped == 5 and summary.exit_code == 0

@@ -177,6 +177,9 @@ def test_wrong_settings_and_an_empty_run_are_said(tmp_path):
         write_contact_sheet(a_run(tmp_path / "run", 0), tmp_path / "a.png")
     with pytest.raises(SettingsError, match="is no folder"):
         write_contact_sheet(a_run(tmp_path / "run", 1), tmp_path / "a.png", images=tmp_path / "nothing")
+    (tmp_path / "others").mkdir()
+    with pytest.raises(SettingsError, match=r"holds none of the photos of .*, such as 0\.png"):
+        write_contact_sheet(a_run(tmp_path / "run", 1), tmp_path / "a.png", images=tmp_path / "others")
 
 
 def test_only_a_page_of_pictures_is_made_at_a_time():
@@ -211,6 +214,7 @@ def test_instances_are_told_apart_alone_and_over_their_photo(tmp_path):
     write_png16(tmp_path / "a.instances.png", labels)
     one = entry("a", suffixes=(".instances.png",))
     alone = np.asarray(thumbnail(tmp_path, one, 60))
+    assert (np.asarray(thumbnail(tmp_path, one, 60, tmp_path)) == alone).all(), "a photo of an archive is not there"
     assert alone[20, 5].max() == 0 and alone[20, 25].max() > 100 and (alone[20, 25] != alone[20, 50]).any()
     Image.new("RGB", (120, 80), (90, 90, 90)).save(tmp_path / "a.png")
     over = np.asarray(thumbnail(tmp_path, one, 60, tmp_path))

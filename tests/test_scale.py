@@ -350,6 +350,26 @@ def test_without_ray_the_pip_line_is_said(tmp_path, monkeypatch):
         pass
 
 
+ADDRESSES = textwrap.dedent("""
+    from tracedge.errors import SettingsError
+    from tracedge.scale import Cluster, RayEngine
+
+    for address in ("nonsense", "127.0.0.1:1", "ray://[::1]:1"):
+        try:
+            RayEngine(Cluster(address=address)).__enter__()
+        except SettingsError as error:
+            print(error)
+""")
+
+
+def test_a_cluster_that_is_not_there_is_said_soon():
+    pytest.importorskip("ray")
+    said = subprocess.run([sys.executable, "-c", ADDRESSES], capture_output=True, text=True, check=True, timeout=60)
+    for line, address in zip(said.stdout.splitlines(), ("nonsense", "127.0.0.1:1", "ray://[::1]:1"), strict=True):
+        assert line.startswith(f"there is no cluster to join at {address}: ")
+    assert not said.stderr
+
+
 def test_options_of_a_cluster_need_one(tmp_path):
     result = CliRunner().invoke(app, ["edges", "x.png", "-o", str(tmp_path / "out"), "--workers", "2"])
     assert isinstance(result.exception, SettingsError)

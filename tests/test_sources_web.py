@@ -1,12 +1,13 @@
 """Addresses of the web: a `?`, `*` or `[` in them is no pattern, and what follows the path says nothing of the file."""
 
 import io
+import re
 import sys
 
 import pytest
 
 from test_sources import png, read, shard, table
-from tracedge.errors import RunError
+from tracedge.errors import RunError, SettingsError
 from tracedge.sources import Columns, find_parts
 
 fsspec = pytest.importorskip("fsspec")
@@ -83,3 +84,18 @@ def test_an_archive_that_is_not_there_is_said(web):
 def test_a_torn_shard_with_a_query_is_called_by_its_path(web, tmp_path):
     web[f"https://h/s.tar{SIGNED}"] = shard(tmp_path / "s.tar", {"x.png": png(2)}).read_bytes()[:700]
     assert names(f"https://h/s.tar{SIGNED}") == ["s/x.png", "s.tar"]
+
+
+@pytest.mark.parametrize("name", ["s3://h/a.png", "s3://h/*.png", "s3://h/*.tar"])
+def test_a_store_that_cannot_be_reached_is_named(monkeypatch, name):
+    class Down(Web):
+        protocol = "s3"
+
+        def ls(self, path, detail=True, **_):
+            raise OSError("Name or service not known")
+
+        isdir = glob = ls
+
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "s3", Down)
+    with pytest.raises(SettingsError, match=rf"^{re.escape(name)} cannot be reached: Name or service not known\.$"):
+        find_parts([name])

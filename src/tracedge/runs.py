@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -220,7 +220,7 @@ class FolderRun:
         """Write down what became of each image, one after the other."""
         tally = _Tally(on_progress)
         start = time.monotonic()
-        with signals_raise() as check, closing(outcomes):
+        with signals_raise() as check, _naming(self.output), closing(outcomes):
             for outcome in outcomes:
                 if outcome.line is not None:
                     self._remove_earlier(outcome.task, keep=self.outputs if outcome.status == "ok" else ())
@@ -262,6 +262,17 @@ class FolderRun:
                 if path.resolve() in sources:
                     raise RunError(f"the output {path} would replace an input image: choose another output folder.")
             self._folder.refuse_replacing(last.get(folded(str(job.relative))), job)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """An error of the file system that says no file, as that of a full disk, says the output folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(folder)
+        raise
 
 
 @dataclass

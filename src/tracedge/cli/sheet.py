@@ -19,7 +19,7 @@ def sheet(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="The folder that the photos came from: instances, and what has no overlay, are drawn over them."
+            help="The folder that the photos came from: instances, and what has no overlay, are drawn over those that are in it."
         ),
     ] = None,
     sort: Annotated[

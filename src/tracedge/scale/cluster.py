@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -28,9 +29,10 @@ OBJECT_STORE = 160 * 2**20
 class Cluster:
     """Where workers run, and how many.
 
-    address: of a running cluster ("auto", "ray://host:10001"); None: one of our own on this machine, for the length of the
-    run. workers: processes that hold the model; None: one a GPU, else one for every so many cores as `threads` says.
-    gpus_per_worker: may be a fraction; None: 1 if there are GPUs. threads: of each worker on a CPU.
+    address: of a running cluster ("auto", "host:6379"; "ray://host:10001" if Ray's client is installed, `ray[client]`); None: one
+    of our own on this machine, for the length of the run. workers: processes that hold the model; None: one a GPU, else one for
+    every so many cores as `threads` says. gpus_per_worker: may be a fraction; None: 1 if there are GPUs. threads: of each
+    worker on a CPU.
     """
 
     address: str | None = None
@@ -75,9 +77,28 @@ def joined(cluster: Cluster) -> Iterator[None]:
             quiet |= {"num_cpus": needed, "object_store_memory": OBJECT_STORE}
             quiet |= {"include_dashboard": False, "_temp_dir": stack.enter_context(_short_folder())}
         stack.callback(ray.shutdown)
-        with _handlers_kept(), _its_own_warnings():
+        with _handlers_kept(), _its_own_warnings(), _naming(cluster.address):
             ray.init(address=cluster.address or "local", **quiet)
         yield
+
+
+@contextlib.contextmanager
+def _naming(address: str | None) -> Iterator[None]:
+    """A cluster that cannot be joined is said in a sentence, and soon: Ray would try for minutes.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    try:
+        host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+        if colon and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+        yield
+    except (ValueError, OSError, ImportError, RuntimeError) as error:  # ConnectionError is an OSError
+        if address is None:
+            raise
+        said = str(error).split("\n")[0].rstrip(".").replace("`--address` flag", "--ray-address")
+        raise SettingsError(f"there is no cluster to join at {address}: {said}.") from error
 
 
 @contextlib.contextmanager
@@ -104,7 +125,6 @@ def _own_cluster() -> dict[str, str]:
     """What Ray reads of the environment, as far as the user has not said it."""
     return {
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home folder
-        "RAY_BACKEND_LOG_LEVEL": "fatal",
         # Workers are the work, and not what stands behind it: Ray would have them step back behind all other processes.
         "RAY_worker_niceness": "0",
     }

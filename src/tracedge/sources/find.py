@@ -15,7 +15,7 @@ from tracedge.sources.braces import expanded, has_braces
 from tracedge.sources.files import LocalFiles, StoredFiles
 from tracedge.sources.member import Member, Part, Unreadable, unreadable
 from tracedge.sources.names import image_suffix, safe_name
-from tracedge.sources.stores import is_pattern, is_url, is_web, local_path, store, without_query
+from tracedge.sources.stores import is_pattern, is_url, is_web, local_path, naming, store, without_query
 from tracedge.sources.tables import Columns
 
 FILES_AT_ONCE = 8
@@ -125,7 +125,9 @@ def _stored_matches(pattern: str, fixed: str) -> list[tuple[str, str]]:
     """The URLs of a store that fit a pattern, and their names below its fixed part."""
     system, path = store(pattern)
     above = store(fixed)[1].rstrip("/") + "/"
-    return [(system.unstrip_protocol(found), found.removeprefix(above)) for found in sorted(system.glob(path))]
+    with naming(pattern):
+        matches = sorted(system.glob(path))
+    return [(system.unstrip_protocol(found), found.removeprefix(above)) for found in matches]
 
 
 def _prefix(name: str) -> PurePosixPath:
@@ -136,12 +138,15 @@ def _prefix(name: str) -> PurePosixPath:
 def _stored(name: str) -> list[tuple[str, PurePosixPath]]:
     """The images of a store that a name means, a folder, a pattern or one file, and where their outputs go."""
     system, path = store(name)
-    if is_pattern(name):
-        found, root = system.glob(path), path[: path.rfind("/", 0, min(map(path.find, filter(path.count, "*?["))))]
-    elif (name.endswith("/") or not is_web(name)) and system.isdir(path):  # the web would be asked for the whole file
-        found, root = system.find(path), path.rstrip("/")
-    else:
-        return [(name, safe_name(_called(name)))]
+    with naming(name):
+        if is_pattern(name):
+            found, root = system.glob(path), path[: path.rfind("/", 0, min(map(path.find, filter(path.count, "*?["))))]
+        elif (name.endswith("/") or not is_web(name)) and system.isdir(
+            path
+        ):  # the web would be asked for the whole file
+            found, root = system.find(path), path.rstrip("/")
+        else:
+            return [(name, safe_name(_called(name)))]
     wanted = [one for one in sorted(found) if image_suffix(one) and not _is_hidden(one.removeprefix(root))]
     if not wanted:
         raise SettingsError(f"no images found in {name}.")

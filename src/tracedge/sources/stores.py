@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from tracedge.errors import DataError, MissingExtraError, SettingsError
-from tracedge.sources.member import MAX_BYTES
+from tracedge.errors import DataError, MissingExtraError, SettingsError, TracedgeError
+from tracedge.sources.member import MAX_BYTES, reason
 
 
 def is_url(name: str) -> bool:
@@ -73,12 +73,26 @@ def store(url: str) -> tuple[Any, str]:
     if "::" in url:
         raise SettingsError(f"{url} is a chain of stores: give the URL of the file itself.")
     try:
-        system, path = fsspec.core.url_to_fs(url)
+        with naming(url):
+            system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise MissingExtraError(f"{url} cannot be reached: {error}.") from error
-    except ValueError as error:
-        raise SettingsError(f"{url} cannot be reached: {error}.") from error
     return system, path
+
+
+@contextmanager
+def naming(url: str) -> Iterator[None]:
+    """Within the block a store raises what it likes, often without saying where; here it is said.
+
+    Raises:
+        SettingsError: "URL cannot be reached: ...".
+    """
+    try:
+        yield
+    except (TracedgeError, ImportError):
+        raise
+    except Exception as error:
+        raise SettingsError(f"{without_query(url)} cannot be reached: {reason(error)}.") from error
 
 
 @contextmanager

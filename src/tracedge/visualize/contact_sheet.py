@@ -72,15 +72,16 @@ def write_contact_sheet(
     Args:
         folder: what `tracedge edges`, `segment` or any other command over a folder wrote.
         path: of the PNG.
-        images: the folder that the photos came from, to draw instances over them, and maps that have no overlay.
+        images: the folder that the photos came from, to draw instances over them, and maps that have no overlay. Of photos that
+            are not there (any more; those of archives are not) the maps are shown alone.
 
     Returns:
         The files written, in order.
 
     Raises:
         DataError: the folder holds no run, or a run without photos.
-        SettingsError: the path does not end in .png, holds a picture that is no sheet, `images` is no folder; or an order by a
-            figure that no photo has.
+        SettingsError: the path does not end in .png, holds a picture that is no sheet, `images` is no folder, or holds none
+            of the photos; or an order by a figure that no photo has.
     """
     settings, path = settings or SheetSettings(), Path(path)
     entries = in_order(read_entries(folder), settings.sort)
@@ -88,6 +89,8 @@ def write_contact_sheet(
         raise DataError(f"{folder} holds a run without any photo yet.")
     if images is not None and not Path(images).is_dir():
         raise SettingsError(f"{images} is no folder: expected the one that the photos came from.")
+    if images is not None and not any((Path(images) / entry.file).exists() for entry in entries):
+        raise SettingsError(f"{images} holds none of the photos of {folder}, such as {entries[0].file}.")
     paths = _page_paths(path, math.ceil(len(entries) / (settings.columns * settings.rows)))
     for each in (path, *paths):
         _refuse_others(each)

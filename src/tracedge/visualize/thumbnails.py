@@ -72,7 +72,7 @@ def _instances(folder: Path, entry: RunEntry, side: int, images: Path | None, ma
 def _photo(folder: Path, entry: RunEntry, side: int, images: Path | None, max_pixels: int) -> Image.Image | None:
     if PHOTO in entry.suffixes:
         return load_thumbnail(entry.output(folder, PHOTO), side, max_pixels=max_pixels)
-    if images is None:
+    if images is None or not (images / entry.file).exists():  # it was in an archive, or is not there any more
         return None
     return load_thumbnail(images / entry.file, side, max_pixels=max_pixels)
 
