@@ -271,8 +271,9 @@ def test_an_entity_in_utf_16_is_seen_too(tmp_path):
         read_tags(str(tmp_path), COCO_PANOPTIC)
 
 
-def test_xml_in_an_unknown_encoding_is_refused(tmp_path):
-    written(tmp_path / "a.xml", b'<?xml version="1.0" encoding="no such"?><a/>')
+@pytest.mark.parametrize("encoding", [b"no such", b"matin-1"])
+def test_xml_in_an_unknown_encoding_is_refused(tmp_path, encoding):
+    written(tmp_path / "a.xml", b'<?xml version="1.0" encoding="%s"?><a/>' % encoding)
     with pytest.raises(DataError, match=r"a\.xml cannot be read as XML"):
         read_tags(str(tmp_path), COCO_PANOPTIC)
 

@@ -175,7 +175,7 @@ def _of_xml(file: Path) -> list[str]:
         names = [one.findtext("name") for one in ElementTree.fromstring(file.read_bytes(), parser).iter("object")]
     except DataError as error:
         raise error if str(file) in str(error) else DataError(f"{file} is no annotation of VOC: {error}") from error
-    except (OSError, ElementTree.ParseError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:  # the last of an encoding that is none
         raise DataError(f"{file} cannot be read as XML: {error}.") from error
     if not all(name and name.strip() for name in names):
         raise DataError(f"{file} has an object without a name.")
