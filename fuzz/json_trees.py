@@ -30,13 +30,12 @@ HOSTILE: tuple[Any, ...] = (
 def damaged_json(content: bytes, chance: Random) -> bytes:
     """A valid JSON file with one to four nodes exchanged, doubled, left out or renamed; now and then in another encoding."""
     try:
-        tree = parsed(content)
-    except (ValueError, RecursionError):
+        whole = [parsed(content)]
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            _change(whole, chance)
+        text = "".join(map(as_text, whole[:1]))
+    except (ValueError, RecursionError):  # it is none, or too deep
         return damaged(content, chance)
-    whole = [tree]
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        _change(whole, chance)
-    text = "".join(map(as_text, whole[:1]))
     encoding = chance.choice(("utf-8",) * 8 + ("utf-8-sig", "utf-16", "utf-32", "cp500"))
     made = text.encode(encoding, "replace")
     return damaged(made, chance) if chance.randrange(6) == 0 else made

@@ -2,9 +2,11 @@
 
 import warnings
 from functools import cache
+from random import Random
 
 import pytest
 from fuzz.contract import Reader, hold
+from fuzz.json_trees import damaged_json
 from fuzz.readers import READERS, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -81,6 +83,10 @@ def test_a_whole_file_is_taken(name, folder):
     """Of each kind at least one: else nothing but refusals would be tested."""
     reader = READERS[name]
     assert any(hold(reader, content, folder) is None for content in seeds(name))
+
+
+def test_json_that_is_deeper_than_python_goes_is_damaged_all_the_same():
+    assert all(damaged_json(b"[" * 900 + b"]" * 900, Random(seed)) for seed in range(5))
 
 
 # --- the contract itself ----------------------------------------------------------------------------------------------
