@@ -3,9 +3,11 @@ between the last photo and the files of all photos."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 
 from fake_runs import SUFFIX, Means, five_photos, lines, photo, run, visible, write
 from tracedge.cli import app, instances_folder, segment_folder
-from tracedge.errors import RunError
+from tracedge.errors import CheckpointError, RunError
 from tracedge.images import load_image
 from tracedge.runs import FolderRun, find_images
 
@@ -98,6 +100,24 @@ def test_the_command_says_that_the_disk_is_full_in_one_sentence(tmp_path, monkey
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert "No space left on device" in said and "Traceback" not in said
+
+
+def test_ctrl_c_that_a_library_took_for_a_damaged_file_is_ctrl_c_to_the_command(tmp_path, monkeypatch, capsys):
+    photo(tmp_path / "photos" / "a.png", 9)
+
+    def load(*_: object, **__: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise CheckpointError("model.safetensors is not a whole safetensors file.")
+
+    monkeypatch.setattr("tracedge.student.predictor.EdgePredictor.from_pretrained", load)
+    monkeypatch.setattr("sys.argv", ["tracedge", "edges", str(tmp_path / "photos"), "-o", str(tmp_path / "out")])
+    from tracedge.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert "safetensors" not in capsys.readouterr().err
 
 
 def test_a_folder_that_may_not_be_written_to_is_said_before_any_work(photos, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Batches: one bad image takes no other down, and too little memory means smaller batches."""
 
+import contextlib
 import errno
+import signal
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 
 from tracedge.batching import Failure, Prediction, attempt, predict_in_parts
 from tracedge.errors import ImageError, MissingExtraError, RunError, TooManyPixelsError
+from tracedge.interrupts import signals_raise
 
 
 def images_of(values: list[int]) -> list[np.ndarray]:
@@ -115,16 +118,36 @@ def test_interrupts_are_not_taken_for_failures():
             attempt(lambda error=error: (_ for _ in ()).throw(error()))
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
-def test_an_interrupt_is_no_failure_of_an_image_though_tidying_up_fails_after_it(interrupt):
+SIGNALS = [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+
+
+@pytest.mark.parametrize(("number", "interrupt"), SIGNALS)
+def test_an_interrupt_is_no_failure_of_an_image_though_tidying_up_fails_after_it(number, interrupt):
     def step():
         try:
-            raise interrupt
+            signal.raise_signal(number)
         finally:
             raise RuntimeError("trying to pop from empty mode stack")
 
-    with pytest.raises(type(interrupt)):
+    with pytest.raises(interrupt), signals_raise():
         attempt(step)
+
+
+@pytest.mark.parametrize(("number", "interrupt"), SIGNALS)
+def test_an_interrupt_that_a_library_made_an_error_or_a_result_of_is_neither(number, interrupt):
+    def error():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        raise TypeError("Cannot compare structured arrays unless they have a common dtype.")
+
+    def result():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        return 0
+
+    for step in (error, result):
+        with pytest.raises(interrupt), signals_raise():
+            attempt(step)
 
 
 def test_keys_in_addresses_are_not_kept():

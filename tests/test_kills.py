@@ -218,7 +218,7 @@ class BatchFolder(Folder):
         lines = whole_lines(self.output / "manifest.jsonl")
         assert lines[: len(self.lines)] == self.lines, "what was finished was lost"
         entries = [json.loads(line) for line in lines]
-        assert {entry["status"] for entry in entries} <= {"ok"}
+        assert not [entry for entry in entries if entry["status"] != "ok"]
         assert len({entry["output"] for entry in entries}) == len(entries), "what was finished was done again"
         assert {name: stamp(self.output / name) for name in self.stamps} == self.stamps, (
             "a finished file was written again"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fake_runs import lines, photo
-from tracedge.interrupts import signals_raise
+from tracedge.interrupts import raise_again, signals_raise
 
 SLOW_RUN = textwrap.dedent("""
     import signal, sys, time
@@ -120,18 +120,19 @@ def test_a_run_that_is_asked_to_stop_leaves_no_temporary_file(tmp_path, number, 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
 def test_an_interrupt_that_a_library_swallows_is_raised_again(number, raised):
-    with pytest.raises(raised), signals_raise() as check:
+    with pytest.raises(raised), signals_raise():
         with contextlib.suppress(BaseException):
             signal.raise_signal(number)
-        check()
+        raise_again()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_block_in_a_block_knows_of_its_signals_and_the_next_block_of_none():
-    with pytest.raises(SystemExit), signals_raise(), signals_raise() as check:
-        with contextlib.suppress(BaseException):
+    with pytest.raises(SystemExit), signals_raise(signal.SIGINT):
+        with signals_raise(), contextlib.suppress(BaseException):
             signal.raise_signal(signal.SIGTERM)
-        check()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with signals_raise() as check:
-        check()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        raise_again()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with signals_raise():
+        raise_again()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tracedge.errors import RunError, TooManyPixelsError
+from tracedge.interrupts import raise_again
 
 R = TypeVar("R")
 
@@ -50,24 +51,19 @@ def attempt(step: Callable[..., Any], *arguments: Any) -> Any | Failure:
     """Call a step; whatever it raises on account of its image becomes a `Failure`.
 
     This is the one place where every `Exception` is caught: a long run goes on past an image, and the manifest keeps
-    the sentence. Interrupts and exits pass, and so does a full disk: all that comes after would be computed in vain.
+    the sentence. Interrupts and exits pass, those too that a library swallowed, and so does a full disk: all that comes after
+    would be computed in vain.
     """
     try:
-        return step(*arguments)
+        result = step(*arguments)
     except Exception as error:
+        raise_again()
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
-        if (interrupt := _interrupt_behind(error)) is not None:
-            raise interrupt from error
         sentence = _QUERY.sub(r"\1", " ".join(str(error).split()))[:1000]
         return Failure(f"{type(error).__name__}: {sentence}", _is_out_of_memory(error), _is_lasting(error))
-
-
-def _interrupt_behind(error: BaseException | None) -> BaseException | None:
-    """The interrupt that an error hides: one that comes within the library's own tidying up can make that fail in its turn."""
-    while error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-        error = error.__context__ or error.__cause__
-    return error
+    raise_again()
+    return result
 
 
 def predict_in_parts(

@@ -5,49 +5,57 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 _USUAL: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
-_asked: list[int] = []
-"""The signals that came since the outermost block began."""
+_taken: set[int] = set()
+"""The signals that the blocks that are open now make exceptions of."""
+
+_came: list[int] = []
+"""Those that came since the outermost block began."""
 
 
 @contextmanager
-def signals_raise() -> Iterator[Callable[[], None]]:
+def signals_raise(*numbers: int) -> Iterator[None]:
     """Make SIGTERM end the block as an exception, as Ctrl-C does; then put back what was there. Blocks may be nested.
 
-    Python drops an exception that a signal raises within a callback of a library; the function that is given raises it again.
     Python lets only the main thread set handlers, and a handler that somebody else has set is theirs to keep.
+
+    Args:
+        numbers: of SIGTERM and SIGINT those that are meant; none means both.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    ours = [number for number, there in _USUAL.items() if in_main_thread and signal.getsignal(number) is there]
+    there = [number for number in numbers or _USUAL if signal.getsignal(number) is _USUAL[number]]
+    ours = there if threading.current_thread() is threading.main_thread() else []
     for number in ours:
+        _taken.add(number)
         signal.signal(number, _handler)
     try:
-        yield _check if in_main_thread else _nothing
+        yield
     finally:
         for number in ours:
             signal.signal(number, _USUAL[number])
-        if ours:
-            _asked.clear()
+            _taken.discard(number)
+        if not _taken:
+            _came.clear()
+
+
+def raise_again() -> None:
+    """Raise what a signal raised before in the main thread, if one came.
+
+    A library in C that calls Python may drop what a signal raises there, and go on without the answer or raise an error of its
+    own (numpy: "Cannot compare structured arrays"). So after a signal neither a result nor an error is to be believed.
+    """
+    if _came and threading.current_thread() is threading.main_thread():
+        _raise(_came[0])
 
 
 def _handler(number: int, frame: FrameType | None) -> NoReturn:
-    _asked.append(number)
+    _came.append(number)
     _raise(number)
-
-
-def _check() -> None:
-    if _asked:
-        _raise(_asked[0])
-
-
-def _nothing() -> None:
-    pass
 
 
 def _raise(number: int) -> NoReturn:

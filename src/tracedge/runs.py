@@ -25,7 +25,7 @@ from tracedge import claims
 from tracedge.atomic import atomic_path, remove_leftovers
 from tracedge.earlier import Entry, refuse_other_settings
 from tracedge.errors import RunError, SettingsError
-from tracedge.interrupts import signals_raise
+from tracedge.interrupts import raise_again, signals_raise
 from tracedge.jobs import Job, Task, find_images, folded, is_suffix, refuse_collisions
 from tracedge.locking import exclusive
 from tracedge.manifest import MANIFEST, Manifest
@@ -220,13 +220,13 @@ class FolderRun:
         """Write down what became of each image, one after the other."""
         tally = _Tally(on_progress)
         start = time.monotonic()
-        with signals_raise() as check, _naming(self.output), closing(outcomes):
+        with signals_raise(), _naming(self.output), closing(outcomes):
             for outcome in outcomes:
                 if outcome.line is not None:
                     self._remove_earlier(outcome.task, keep=self.outputs if outcome.status == "ok" else ())
                     self._append(outcome.line)
                 tally.count(outcome)
-                check()
+                raise_again()
         return tally.summary(time.monotonic() - start)
 
     def _append(self, line: bytes) -> None:

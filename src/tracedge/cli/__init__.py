@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -26,6 +27,7 @@ from tracedge.cli.semantic import semantic
 from tracedge.cli.sheet import sheet
 from tracedge.cli.teach import teach
 from tracedge.errors import TracedgeError
+from tracedge.interrupts import raise_again, signals_raise
 
 app = typer.Typer(
     name="tracedge",
@@ -76,12 +78,21 @@ def options(
 def main() -> None:
     """The entry point: what tracedge raises on purpose, or the file system, is one sentence on stderr and exit code 2."""
     try:
-        app()
-    except (TracedgeError, OSError) as error:
-        Console(stderr=True).print(Text("tracedge: ", "bold red").append(Text(_sentence(error))), soft_wrap=True)
-        sys.exit(2)
+        with signals_raise(signal.SIGINT):
+            _say_errors()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _say_errors() -> None:
+    try:
+        app()
+    except Exception as error:
+        raise_again()
+        if not isinstance(error, TracedgeError | OSError):
+            raise
+        Console(stderr=True).print(Text("tracedge: ", "bold red").append(Text(_sentence(error))), soft_wrap=True)
+        sys.exit(2)
 
 
 def _sentence(error: Exception) -> str:
