@@ -125,6 +125,7 @@ def _be_the_command(argv: list[str], cwd: str, log: str) -> None:
         traceback.print_exc()
         code = 70  # none of ours
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has ended
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 71)

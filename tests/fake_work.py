@@ -23,7 +23,8 @@ class MeansWork:
 
     deadly: values of which each does. full: values that find no memory in a batch. no_room: those whose outputs find no room on
     the disk. seconds: of each image. writes: the last word of an output. says: part of the provenance; "pid": each process says
-    something else. broken: the model cannot be loaded. stillborn: loading it kills the process.
+    something else. opening: seconds that loading the model takes, which begins with a file beside the log. broken: it cannot be
+    loaded. stillborn: that kills the process.
     """
 
     log: Path
@@ -34,12 +35,16 @@ class MeansWork:
     seconds: float = 0.0
     writes: str = "whole"
     says: str = "means"
+    opening: float = 0.0
     broken: bool = False
     stillborn: bool = False
 
     def open(self) -> Steps:
         if self.stillborn:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.opening:
+            self.log.with_name("opening").touch()
+            time.sleep(self.opening)
         if self.broken:
             raise SettingsError("there is no such model.")
         said = f"{os.getpid()}" if self.says == "pid" else self.says

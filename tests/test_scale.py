@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tracedge.cli import app
 from tracedge.errors import MissingExtraError, RunError, SettingsError
 from tracedge.runs import FolderRun, RunSummary
 from tracedge.scale import Cluster, RayEngine
-from tracedge.scale.cluster import joined, pool
+from tracedge.scale.cluster import joined, pool, short_folder
 from tracedge.scale.shares import shared_out
 from tracedge.sources import LocalFiles, find_parts
 from tracedge.sources.shards import Shard
@@ -221,19 +222,21 @@ DRIVER = textwrap.dedent("""
     from tracedge.scale import Cluster, RayEngine
     from tracedge.sources import find_parts
 
-    photos, output, log, seconds = sys.argv[1:]
+    photos, output, log, seconds, opening = sys.argv[1:]
     with RayEngine(Cluster(workers=2)) as engine:
-        settings = engine.open(MeansWork(Path(log), seconds=float(seconds)))
+        settings = engine.open(MeansWork(Path(log), seconds=float(seconds), opening=float(opening)))
         with FolderRun(output, settings, (SUFFIX,)) as run:
             run.process_parts(find_parts([photos], files_at_once=4), engine)
 """)
 
 
-def started_driver(photos: Path, output: Path, log: Path, seconds: float, **environment: str) -> subprocess.Popen:
-    """The command, with so many seconds for each image."""
+def started_driver(
+    photos: Path, output: Path, log: Path, seconds: float, opening: float = 0.0, **environment: str
+) -> subprocess.Popen:
+    """The command, with so many seconds for each image, and for loading the model."""
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(photos), str(output), str(log), str(seconds)],
+        [sys.executable, "-c", DRIVER, str(photos), str(output), str(log), str(seconds), str(opening)],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -291,17 +294,36 @@ def test_a_run_that_follows_a_killed_driver_at_once_is_not_written_over_by_its_w
     assert not list(output.glob(".tracedge-workers-*"))
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for temporary files whose name leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
-def test_a_driver_that_is_ended_as_ray_starts_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize(
+    ("begun", "after"), [("tracedge-ray-*", 0.0), ("tracedge-ray-*/session_*/sockets/*", 0.5), ("opening", 0.2)]
+)
+def test_a_driver_that_is_ended_as_it_starts_leaves_nothing_behind(tmp_path, short, begun, after):
     pytest.importorskip("ray")
-    (temporary := tmp_path / "tmp").mkdir()
-    process = started_driver(grey(tmp_path / "photos", 2), tmp_path / "out", tmp_path / "log", 0, TMPDIR=str(temporary))
+    photos = grey(tmp_path / "photos", 2)
+    process = started_driver(photos, tmp_path / "out", short / "log", 0, opening=30.0, TMPDIR=str(short))
     deadline = time.monotonic() + 100
-    while time.monotonic() < deadline and not list(temporary.glob("tracedge-ray-*")):
+    while time.monotonic() < deadline and not list(short.glob(begun)):
         time.sleep(0.01)
+    time.sleep(after)
     process.terminate()
     assert process.wait(timeout=60) == 143
-    assert not list(temporary.glob("tracedge-ray-*"))
+    assert not list(short.glob("tracedge-ray-*"))
+
+
+def test_the_files_of_a_cluster_have_short_names_though_the_usual_place_has_a_long_one(tmp_path, short, monkeypatch):
+    for usual, place in ((short, short), (tmp_path, Path("/tmp"))):
+        monkeypatch.setattr(tempfile, "tempdir", str(usual))
+        with short_folder() as folder:
+            assert Path(folder).is_dir() and Path(folder).parent == place
+        assert not Path(folder).exists()
 
 
 def test_shares_hold_the_entries_of_their_own_images(tmp_path):

@@ -14,15 +14,19 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tracedge.errors import MissingExtraError, SettingsError
-from tracedge.interrupts import signals_raise
+from tracedge.interrupts import raise_again, signals_raise
 
 OBJECT_STORE = 160 * 2**20
 """Bytes of shared memory of a cluster of our own: only rows go through it. Ray wants 75 MiB at least."""
+
+LONGEST_PLACE = 20
+"""Of temporary files, in bytes: a socket's path has 107 at most (103 on a Mac), and Ray's own part of it is long."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,30 @@ def joined(cluster: Cluster) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     with contextlib.ExitStack() as stack:
         stack.enter_context(signals_raise())  # whatever ends the command, its cluster ends with it
+        stack.enter_context(_ending_as_asked())
         if cluster.address is None:
             for name, value in _own_cluster().items():
                 os.environ.setdefault(name, value)
             needed = max(_cores(), (cluster.workers or 1) * cluster.threads)
             quiet |= {"num_cpus": needed, "object_store_memory": OBJECT_STORE}
-            quiet |= {"include_dashboard": False, "_temp_dir": stack.enter_context(_short_folder())}
-        stack.callback(ray.shutdown)
-        with _handlers_kept(), _its_own_warnings(), _naming(cluster.address):
-            ray.init(address=cluster.address or "local", **quiet)
+            quiet |= {"include_dashboard": False, "_temp_dir": stack.enter_context(short_folder())}
+        # Ray that is interrupted as it starts can end the process in the midst of its tidying up, and its processes die with the
+        # thread that started them: so it has one, which signals do not reach, and which ends behind it.
+        starter = stack.enter_context(ThreadPoolExecutor(1, "ray"))
+        stack.callback(lambda: starter.submit(ray.shutdown).result())
+        with _handler_kept(), _its_own_warnings(), _naming(cluster.address):
+            starter.submit(ray.init, address=cluster.address or "local", **quiet).result()
         yield
+
+
+@contextlib.contextmanager
+def _ending_as_asked() -> Iterator[None]:
+    """Ray makes an error of a signal, or gives it an exit code of its own; it is a signal again."""
+    try:
+        yield
+    except (Exception, SystemExit):
+        raise_again()
+        raise
 
 
 @contextlib.contextmanager
@@ -102,9 +120,11 @@ def _naming(address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _short_folder() -> Iterator[str]:
-    """Files of a cluster; sockets want a short path. If Ray is stopped as it starts, its processes end at exit, and only then."""
-    folder = tempfile.mkdtemp(prefix="tracedge-ray-")
+def short_folder() -> Iterator[str]:
+    """Files of a cluster. If Ray is stopped as it starts, its processes end at exit, and only then."""
+    usual = tempfile.gettempdir()
+    is_short = len(os.fsencode(usual)) <= LONGEST_PLACE or not os.access("/tmp", os.W_OK)
+    folder = tempfile.mkdtemp(prefix="tracedge-ray-", dir=usual if is_short else "/tmp")
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(remove)  # before Ray's own, so that it runs after it
     try:
@@ -131,18 +151,13 @@ def _own_cluster() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Ray sets a handler for SIGTERM that ends the process in its own way; ours is put back, and its exit code is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
+def _handler_kept() -> Iterator[None]:
+    """Ray's part in C sets a handler for SIGTERM behind Python's back; Python's is put back."""
     try:
         yield
-    except SystemExit as asked:  # by SIGTERM, while it starts
-        raise SystemExit(128 + signal.SIGTERM) from asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 @contextlib.contextmanager

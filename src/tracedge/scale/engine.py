@@ -6,6 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from tracedge import claims
@@ -45,14 +46,15 @@ class RayEngine:
             self._own = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._crew is not None:
-            self._crew.dismiss_all()
-        self._own.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._own.__exit__(kind, error, traceback)
 
     def open(self, work: Work) -> dict[str, Any]:
         """Ask the first worker: the processors there may be others than here, and with them the precision."""
         self._crew = Crew(work, self.cluster.threads, self._resources)
+        self._own.callback(self._crew.dismiss_all)
         while True:
             self._first = self._crew.start()
             provenance = self._crew.opened(self._crew.answer(self._first.provenance.remote()))
