@@ -152,12 +152,13 @@ def _own_cluster() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _handler_kept() -> Iterator[None]:
-    """Ray's part in C sets a handler for SIGTERM behind Python's back; Python's is put back."""
+    """Ray's part in C sets a handler for SIGTERM behind Python's back; ours is put back."""
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        ours = signal.getsignal(signal.SIGTERM)
+        if ours is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
 
 
 @contextlib.contextmanager
