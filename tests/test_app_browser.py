@@ -224,6 +224,25 @@ def test_several_photos_can_be_gone_through(visitor, photo, tmp_path):
     assert names_in(archive) == ["photo.edges.png", "other.edges.png"]
 
 
+@pytest.mark.parametrize("width", [390, 900, 1280])
+def test_in_a_window_of_any_width_photos_lie_open_and_nothing_sticks_out(visitor, photo, tmp_path, width):
+    other = tmp_path / "other.png"
+    Image.fromarray(scene(26, PX)).save(other)
+    page = visitor()
+    page.set_viewport_size({"width": width, "height": 900})
+    drop(page, photo, other)
+    page.wait_for_selector("#table table")
+    strip, label = page.locator("#photos").bounding_box(), page.locator("#photos label").bounding_box()
+    thumbnails = [one.bounding_box() for one in page.locator("#photos .thumbnail-item").all()]
+    assert len(thumbnails) == 2
+    for one in thumbnails:
+        assert label["y"] + label["height"] <= one["y"]
+        assert 0 <= strip["y"] + strip["height"] - (one["y"] + one["height"]) < 20
+    is_beside = page.locator("#objects").bounding_box()["x"] > strip["x"] + strip["width"]
+    assert is_beside == (width > 800)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_an_example_is_on_board(visitor):
     page = visitor()
     page.locator("#examples button.thumbnail-item").first.click()

@@ -150,9 +150,9 @@ def disturb(bench: Bench, verb: str, argv: list[object], kind: Callable[[Path, P
     peace, moments = bench.in_peace(verb, argv), random.Random(verb)
     assert peace.units >= 3, "there must be a midst"
     counts = bench.counts[verb] = Counter()
-    before = KILLS // 6
-    left = [(signal.SIGTERM, False), (signal.SIGINT, False)]
-    left += [(signal.SIGKILL, True)] * before + [(signal.SIGKILL, False)] * (KILLS - 2 - before)
+    each = KILLS // 6
+    left = [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGKILL, True)] * each
+    left += [(signal.SIGKILL, False)] * (KILLS - len(left))
     moments.shuffle(left)
     for _ in range(10 * KILLS):
         if not left:

@@ -75,7 +75,7 @@ def build_page(handlers: Handlers, limits: Limits) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=0, min_width=330):
                 side = _side(handlers, limits)
-            with gr.Column(scale=1, min_width=600):
+            with gr.Column(scale=1, min_width=480):
                 main = _main()
         _wire(handlers, side, main, index)
         page.unload(handlers.close)
